@@ -1,0 +1,247 @@
+"""The commands: names, options and help. What they do is in a module each."""
+
+# Every command imports its module when it is called: `aivmc --help` must not wait for a compiler.
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aivmc.cli.failures import GuardedCommands
+
+app = typer.Typer(
+    name="aivmc",
+    cls=GuardedCommands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KernelPath = Annotated[Path, typer.Argument(metavar="K.aivm", help="A kernel file.")]
+Targets = Annotated[
+    list[str],
+    typer.Option(
+        "-t",
+        "--target",
+        metavar="TARGET",
+        help="x86-64-v3 (also: cpu, llvm), x86-64-v4, or native: the best for this machine. "
+        "Several make a kernel that holds code for each.",
+    ),
+]
+Shapes = Annotated[
+    list[str],
+    typer.Option(
+        "--shape",
+        metavar="NAME=D,D,…",
+        help="Dims of an input, numbers or names; those not given stay as the model has them.",
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Decides what random ops draw.")]
+Plugins = Annotated[
+    list[str],
+    typer.Option("--pass-plugin", metavar="MODULE", help="A Python module with passes to add."),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aivmc {version('aivmc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def aivmc(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Compile neural networks into kernels that give the same bits on every node.
+
+    Typical use:
+
+        aivmc compile model.onnx
+        aivmc run model.aivm --inputs in.npz --output out.npz
+        aivmc verify model.aivm model.onnx
+
+    Exit codes: 0 good, 1 a check failed, 2 bad usage or bad input.
+    """
+
+
+@app.command()
+def compile(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model.")],
+    target: Targets = ["cpu"],  # noqa: B006 (typer's way)
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="K.aivm", help="Default: MODEL.aivm beside it."),
+    ] = None,
+    shape: Shapes = [],  # noqa: B006
+    seed: Seed = 0,
+    dump_ir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the program there after each pass.")
+    ] = None,
+    print_after: Annotated[
+        list[str], typer.Option(metavar="PASS", help="Print the program after this pass.")
+    ] = [],  # noqa: B006
+    pass_plugin: Plugins = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Compile a model into a kernel file and print the kernel's identity.
+
+    The same model and options give the same identity on every machine.
+
+    Examples:
+
+        aivmc compile model.onnx
+        aivmc compile model.onnx -t x86-64-v3 -t x86-64-v4 -o fat.aivm
+        aivmc compile ocr.onnx --shape x=1,3,48,320
+        aivmc compile ocr.onnx --shape x=N,3,48,W --dump-ir ir/
+    """
+    from aivmc.cli import compile_command
+
+    compile_command.run(model, target, output, shape, seed, dump_ir, print_after, pass_plugin, json)
+
+
+@app.command()
+def run(
+    kernel: KernelPath,
+    inputs: Annotated[Path, typer.Option(metavar="IN.npz", help="Arrays by input name.")],
+    output: Annotated[Path, typer.Option(metavar="OUT.npz", help="Where the outputs go.")],
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Default: one for each core.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a kernel on the arrays in an .npz file and print the digests of inputs and outputs.
+
+    Any number of threads gives the same bits, and equal outputs make equal .npz files.
+
+    Example:
+
+        aivmc run model.aivm --inputs in.npz --output out.npz --threads 2
+    """
+    from aivmc.cli import run_command
+
+    run_command.run(kernel, inputs, output, threads, json)
+
+
+@app.command()
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(metavar="K.aivm|MODEL.onnx", help="A kernel file, or a model.")
+    ],
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="onnx|det|canonical|kernel|llvm|asm",
+            help="Print the program as it is at this stage. onnx and det: of a model only.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("-t", "--target", help="Whose code, for kernel, llvm and asm."),
+    ] = None,
+    shape: Shapes = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Show what a kernel is: signature, identity part by part, memory plan; or its program.
+
+    A model is compiled first, in memory.
+
+    Examples:
+
+        aivmc inspect model.aivm
+        aivmc inspect model.aivm --stage canonical
+        aivmc inspect model.onnx --stage asm -t x86-64-v4
+    """
+    from aivmc.cli import inspect_command
+
+    inspect_command.run(file, stage, target, shape, json)
+
+
+@app.command()
+def opt(
+    file: Annotated[Path, typer.Argument(metavar="FILE.air", help="A program; - reads stdin.")],
+    passes: Annotated[
+        str,
+        typer.Option(
+            "-p", "--passes", metavar="PASS,…", help="Passes or pipelines, with their options."
+        ),
+    ],
+    print_after: Annotated[
+        list[str], typer.Option(metavar="PASS", help="Print the program after this pass, too.")
+    ] = [],  # noqa: B006
+    pass_plugin: Plugins = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Run passes on the text of a program and print the program that they make.
+
+    Examples:
+
+        aivmc opt program.air -p canonicalize
+        aivmc opt program.air -p "fold-constants{limit=1000},canonicalize"
+        aivmc opt program.air -p my-pass --pass-plugin my_package.my_passes
+    """
+    from aivmc.cli import opt_command
+
+    opt_command.run(file, passes, print_after, pass_plugin, json)
+
+
+@app.command()
+def verify(
+    kernel: KernelPath,
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL.onnx]", help="Rebuild the kernel from this model, too."),
+    ] = None,
+    pass_plugin: Plugins = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Check a kernel: integrity, self-test, and with the model that a rebuild is identical.
+
+    Exit code 1 where a check fails.
+
+    Examples:
+
+        aivmc verify model.aivm
+        aivmc verify model.aivm model.onnx
+    """
+    from aivmc.cli import verify_command
+
+    verify_command.run(kernel, model, pass_plugin, json)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A.aivm", help="A kernel file.")],
+    b: Annotated[Path, typer.Argument(metavar="B.aivm", help="Another one.")],
+    json: Json = False,
+) -> None:
+    """Say which parts of two kernels' identities differ, down to the op.
+
+    Exit code 0 where the kernels are the same, 1 where they differ.
+
+    Example:
+
+        aivmc diff a.aivm b.aivm
+    """
+    from aivmc.cli import diff_command
+
+    diff_command.run(a, b, json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what this node is, which targets it runs, and whether it can compile.
+
+    Exit code 1 where it runs no target.
+    """
+    from aivmc.cli import doctor_command
+
+    doctor_command.run(json)

@@ -1,0 +1,131 @@
+"""``aivmc verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import typer
+
+from aivmc.cli.arguments import load_plugins
+from aivmc.cli.failures import CHECK_FAILED
+from aivmc.cli.output import print_json, print_text
+from aivmc.compiler import Shapes, compile
+from aivmc.ir.dims import is_symbol_name
+from aivmc.kernel_file.comparison import differences
+from aivmc.kernel_file.errors import IntegrityError
+from aivmc.kernel_file.manifest import SELFTEST
+from aivmc.kernel_file.program import check_program
+from aivmc.kernel_file.reader import KernelFile, check_contents, open_kernel
+from aivmc.kernel_file.signature import Signature
+from aivmc.passes.base import Pass
+from aivmc.runtime.environment import missing_features
+from aivmc.runtime.kernel import open_target
+from aivmc.runtime.selftest import check
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check: passed, failed, or (None) not possible on this node; and why."""
+
+    check: str
+    passed: bool | None
+    reason: str
+
+
+def run(
+    kernel_path: Path, model: Path | None, plugin_modules: Sequence[str], as_json: bool
+) -> None:
+    kernel: KernelFile | None = None
+    try:
+        kernel = open_kernel(kernel_path)
+        results = [
+            Result("integrity", True, "every byte is what the manifest says"),
+            *_inner(kernel),
+        ]
+        if model is not None:
+            results.append(_rebuild(kernel, model, load_plugins(plugin_modules)))
+    except IntegrityError as error:
+        results = [Result("integrity", False, str(error))]
+    failed = any(r.passed is False for r in results)
+    if as_json:
+        identity = kernel.identity if kernel else None
+        checks = [asdict(r) for r in results]
+        print_json({"kernel": identity, "verified": not failed, "checks": checks})
+    else:
+        _print(kernel, results)
+    if failed:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _print(kernel: KernelFile | None, results: Sequence[Result]) -> None:
+    words = {True: "ok", False: "FAILED", None: "skipped"}
+    for result in results:
+        print_text(f"{words[result.passed]:<8}{result.check}: {result.reason}")
+    if kernel is not None:
+        print_text(kernel.identity)
+
+
+def _inner(kernel: KernelFile) -> list[Result]:
+    """The checks that need nothing but the kernel."""
+    return [
+        _checked(
+            "contents", "the archive and every array are sound", lambda: check_contents(kernel)
+        ),
+        _checked(
+            "program", "semantic digest and signature are right", lambda: check_program(kernel)
+        ),
+        *(_selftest(kernel, name) for name in sorted(kernel.manifest.targets)),
+    ]
+
+
+def _checked(name: str, good: str, action: Callable[[], None]) -> Result:
+    try:
+        action()
+    except IntegrityError as error:
+        return Result(name, False, str(error))
+    return Result(name, True, good)
+
+
+def _selftest(kernel: KernelFile, target: str) -> Result:
+    name = f"self-test of {target}"
+    missing = missing_features(kernel.manifest.targets[target].requires)
+    if missing:
+        return Result(name, None, f"this node lacks {', '.join(missing)}")
+
+    def action() -> None:
+        executor = open_target(kernel, target)
+        try:
+            wrong = check(kernel.manifest.signature, kernel.json(SELFTEST), executor.run)
+        finally:
+            executor.close()
+        if wrong:
+            raise IntegrityError(f"other bits than recorded in {', '.join(wrong)}")
+
+    return _checked(name, "the outputs' digests are as recorded", action)
+
+
+def _rebuild(kernel: KernelFile, model: Path, plugins: Sequence[type[Pass]]) -> Result:
+    manifest = kernel.manifest
+    try:
+        seed = int(manifest.config["seed"]["value"])
+    except (KeyError, TypeError, ValueError):
+        return Result("rebuild", False, "the kernel's config names no seed")
+    shapes = _shapes(manifest.signature)
+    with compile(model, list(manifest.targets), shapes, seed, plugins=plugins) as rebuilt:
+        if rebuilt.identity == kernel.identity:
+            return Result("rebuild", True, f"{model} gives the same kernel")
+        parts = ", ".join(d.part for d in differences(kernel, rebuilt.file))
+        reason = f"{model} gives {rebuilt.identity}, which differs in {parts}"
+        return Result("rebuild", False, reason)
+
+
+def _shapes(signature: Signature) -> Shapes:
+    """The shapes that the kernel was compiled for, as :func:`aivmc.compile` takes them."""
+    shapes: dict[str, list[int | str]] = {}
+    for name, type in signature.inputs:
+        dims = [d if isinstance(d, int) else str(d) for d in type.shape]
+        if all(isinstance(d, int) or is_symbol_name(d) for d in dims):
+            shapes[name] = dims
+    return shapes

@@ -1,0 +1,180 @@
+"""From a model to a kernel: the same model and options give the same bytes on any machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from aivmc.backends.artifact import Artifact
+from aivmc.backends.build import build_artifact
+from aivmc.backends.cpu.targets import CpuTarget, resolve
+from aivmc.importer import import_model
+from aivmc.ir.constants import Array, Constant
+from aivmc.ir.core import Module
+from aivmc.ir.errors import AivmcError
+from aivmc.ir.interpret import interpret
+from aivmc.ir.text import large_constants, print_module
+from aivmc.kernel_file.reader import open_kernel
+from aivmc.kernel_file.signature import Json, Signature
+from aivmc.kernel_file.writer import KernelContents, plan_constants, write_kernel
+from aivmc.passes.base import Pass
+from aivmc.passes.fix_reduction_order import FixReductionOrder
+from aivmc.passes.identity import semantic_digest
+from aivmc.passes.ledger import Ledger
+from aivmc.passes.manager import Observer, run_pipeline
+from aivmc.passes.pipelines import CANONICAL
+from aivmc.runtime.environment import missing_features
+from aivmc.runtime.executor import Executor
+from aivmc.runtime.kernel import Kernel
+from aivmc.runtime.plan import Plan
+from aivmc.runtime.selftest import Run, choose_sizes, record
+
+Shapes = Mapping[str, Sequence[int | str]]
+
+
+def compile(
+    model: Any,
+    target: str | Sequence[str] = "cpu",
+    shapes: Shapes | None = None,
+    seed: int = 0,
+    observer: Observer | None = None,
+    plugins: Sequence[type[Pass]] = (),
+) -> Kernel:
+    """A kernel of an ONNX ``model``: a path, the file's bytes, or a ``ModelProto``.
+
+    ``target`` is one target or several (``cpu`` is x86-64-v3). ``shapes`` gives inputs' dims anew,
+    integers or names of symbols. ``seed`` decides what random ops draw. ``observer`` sees every
+    pass; the passes of ``plugins`` run before those that fix the bits. ``AivmcError`` where the
+    model is not good or can't be compiled.
+    """
+    with tempfile.TemporaryDirectory(prefix="aivmc-") as folder:
+        path = Path(folder) / "kernel.aivm"
+        compile_file(model, path, target, shapes, seed, observer, plugins)
+        # The mapped file lives on without a name.
+        return Kernel(open_kernel(path))
+
+
+def compile_file(
+    model: Any,
+    path: str | Path,
+    target: str | Sequence[str] = "cpu",
+    shapes: Shapes | None = None,
+    seed: int = 0,
+    observer: Observer | None = None,
+    plugins: Sequence[type[Pass]] = (),
+) -> str:
+    """As :func:`compile`, straight into a kernel file; returns the kernel's identity."""
+    targets = resolve_targets(target)
+    canonical, ledger = canonicalize(model, shapes, observer, plugins)
+    artifacts = [build_artifact(canonical, t.name, observer) for t in targets]
+    return write_kernel(_contents(canonical, ledger, targets, artifacts, seed), path)
+
+
+def canonicalize(
+    model: Any,
+    shapes: Shapes | None = None,
+    observer: Observer | None = None,
+    plugins: Sequence[type[Pass]] = (),
+) -> tuple[Module, Ledger]:
+    """The canonical program of a model, which decides every bit, and how it was made."""
+    return run_pipeline(import_model(model, shapes or {}), canonical_passes(plugins), observer)
+
+
+def canonical_passes(plugins: Sequence[type[Pass]] = ()) -> tuple[Pass, ...]:
+    """The passes to the canonical program, with those of plug-ins in their place.
+
+    That is right before orders are fixed: what they make is ordered and canonicalized like the
+    rest.
+    """
+    place = next(i for i, p in enumerate(CANONICAL) if isinstance(p, FixReductionOrder))
+    return (*CANONICAL[:place], *(plugin() for plugin in plugins), *CANONICAL[place:])
+
+
+def resolve_targets(names: str | Sequence[str]) -> list[CpuTarget]:
+    """The targets of these names, each once, in order of name. ``AivmcError`` for another name."""
+    found = {resolve(name) for name in ([names] if isinstance(names, str) else names)}
+    if not found:
+        raise AivmcError("name at least one target to compile for")
+    return sorted(found, key=lambda target: target.name)
+
+
+def _contents(
+    canonical: Module,
+    ledger: Ledger,
+    targets: Sequence[CpuTarget],
+    artifacts: Sequence[Artifact],
+    seed: int,
+) -> KernelContents:
+    constants = _constants(canonical, artifacts)
+    signature = Signature.of(canonical)
+    return KernelContents(
+        config=_config(targets, seed),
+        ledger=ledger.steps,
+        signature=signature,
+        semantic=semantic_digest(canonical),
+        # Node names are no part of a program: they would make other kernels of equal ones.
+        canonical=print_module(canonical, locations=False),
+        constants=constants,
+        artifacts=artifacts,
+        selftest=_selftest(canonical, signature, artifacts, constants),
+    )
+
+
+def _config(targets: Sequence[CpuTarget], seed: int) -> Json:
+    """What decides the kernel beside the model. Nothing of the machine that compiles."""
+    return {
+        # JSON's integers end at 2**53.
+        "seed": {"policy": "fixed", "value": str(seed)},
+        "targets": {
+            t.name: {"triple": t.triple, "cpu": t.cpu, "features": t.features} for t in targets
+        },
+        "toolchain": {
+            "apache-tvm": version("apache-tvm"),
+            "llvmlite": version("llvmlite"),
+            "llvm": ".".join(map(str, llvm.llvm_version_info)),
+        },
+    }
+
+
+def _constants(canonical: Module, artifacts: Sequence[Artifact]) -> dict[str, Array]:
+    """Those that the program's text names by digest, and the smaller ones that code reads."""
+    every = {
+        value.digest: value.data
+        for op in canonical.walk()
+        for value in op.attributes.values()
+        if isinstance(value, Constant)
+    }
+    read = {digest for artifact in artifacts for digest in plan_constants(artifact.plan)}
+    return large_constants(canonical) | {d: every[d] for d in sorted(read & every.keys())}
+
+
+def _selftest(
+    canonical: Module,
+    signature: Signature,
+    artifacts: Sequence[Artifact],
+    constants: Mapping[str, Array],
+) -> Json:
+    """Recorded by each target that this machine runs; by the reference semantics if it runs none.
+
+    All give the same digests, or there is no kernel.
+    """
+    plans = [Plan.from_json(a.plan) for a in artifacts]
+    values = choose_sizes(signature, [d for plan in plans for d in plan.slots])
+    runs: list[Run] = [
+        Executor(
+            signature, plan, a.code, dict(constants) | {d: x for d, (_, x) in a.packed.items()}
+        ).run
+        for plan, a in zip(plans, artifacts)
+        if not missing_features(a.requires)
+    ]
+    if not runs:
+        runs = [lambda inputs: interpret(canonical, inputs)]
+    first, *others = (record(signature, values, run) for run in runs)
+    if any(other != first for other in others):
+        raise AivmcError("the targets give different bits: this is a fault of the compiler")
+    return first

@@ -1,0 +1,40 @@
+"""What this node is, as far as it decides which kernels run here."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from functools import cache
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """The instruction set extensions of this CPU that the operating system lets programs use, in
+    LLVM's names."""
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+def missing_features(requires: Iterable[str]) -> tuple[str, ...]:
+    """Those of the required CPU features that this node lacks, in the order given."""
+    has = cpu_features()
+    return tuple(feature for feature in requires if feature not in has)
+
+
+def describe() -> dict[str, object]:
+    """Facts about this node, for people and receipts; JSON-compatible."""
+    return {
+        "machine": platform.machine(),
+        "cpu": llvm.get_host_cpu_name(),
+        "cpu_features": sorted(cpu_features()),
+        "system": platform.system(),
+        "release": platform.release(),
+        "libc": " ".join(platform.libc_ver()),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "llvmlite": llvmlite.__version__,
+        "llvm": ".".join(map(str, llvm.llvm_version_info)),
+    }

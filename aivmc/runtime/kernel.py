@@ -1,0 +1,128 @@
+"""A kernel that runs: the same inputs give the same bits on every node that can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+from aivmc.ir.constants import Array
+from aivmc.ir.errors import AivmcError
+from aivmc.ir.types import TensorType
+from aivmc.kernel_file.atomic import atomic_file
+from aivmc.kernel_file.manifest import Target
+from aivmc.kernel_file.reader import KernelFile, open_kernel
+from aivmc.kernel_file.signature import Signature
+from aivmc.runtime.environment import missing_features
+from aivmc.runtime.errors import NodeError
+from aivmc.runtime.executor import Executor
+from aivmc.runtime.plan import Plan
+
+
+class Kernel:
+    """A verified kernel. Made by :func:`aivmc.load` and :func:`aivmc.compile`."""
+
+    def __init__(self, file: KernelFile, executor: Executor | None = None) -> None:
+        """Without an ``executor``, the first run opens the best target that this node can run."""
+        self._file: KernelFile | None = file
+        self._executor = executor
+
+    @property
+    def file(self) -> KernelFile:
+        """The open file. ``AivmcError`` once the kernel is closed."""
+        if self._file is None:
+            raise AivmcError("the kernel is closed")
+        return self._file
+
+    @property
+    def identity(self) -> str:
+        """``aivm1:`` and the SHA-256 of the manifest."""
+        return self.file.identity
+
+    @property
+    def signature(self) -> Signature:
+        return self.file.manifest.signature
+
+    @property
+    def inputs(self) -> Mapping[str, TensorType]:
+        """Types by name."""
+        return MappingProxyType(dict(self.signature.inputs))
+
+    @property
+    def outputs(self) -> Mapping[str, TensorType]:
+        """Types by name."""
+        return MappingProxyType(dict(self.signature.outputs))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets that the kernel holds code for."""
+        return tuple(sorted(self.file.manifest.targets))
+
+    def run(self, inputs: Mapping[str, Any], threads: int | None = None) -> dict[str, Array]:
+        """The outputs by name for ``inputs``, arrays of exactly the signature's dtypes and shapes.
+
+        Any number of ``threads`` (as many as this process has cores, where it is None) gives the
+        same bits. ``InputError`` where the inputs don't fit, ``NodeError`` where this node can't.
+        """
+        executor = self._executor
+        if executor is None:
+            executor = self._executor = open_target(self.file)
+        return executor.run(inputs, threads)
+
+    def save(self, path: str | Path) -> None:
+        """Write the kernel's file, whole or not at all; always the same bytes."""
+        with atomic_file(path) as out:
+            out.write(self.file.data)
+
+    def close(self) -> None:
+        """End the kernel's threads and let go of its file. Arrays that it gave stay good."""
+        if self._executor is not None:
+            self._executor.close()
+        self._executor = self._file = None
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load(path: str | Path, target: str | None = None) -> Kernel:
+    """The kernel in a file, verified and ready to run: ``target``, or the best that this node can.
+
+    ``KernelFileError`` or ``IntegrityError`` where the file isn't good, ``NodeError`` where this
+    node lacks something that the kernel needs, which it names.
+    """
+    file = open_kernel(path)
+    return Kernel(file, open_target(file, target))
+
+
+def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str:
+    """``wanted``, or of the targets that this node can run the one that asks most of it.
+
+    ``NodeError`` names the features that are missing, or the targets that there are.
+    """
+    if wanted is not None and wanted not in targets:
+        raise NodeError(f"the kernel has no target {wanted!r}; it has {', '.join(sorted(targets))}")
+    asked = {wanted: targets[wanted]} if wanted is not None else targets
+    missing = {name: missing_features(t.requires) for name, t in asked.items()}
+    good = [name for name, features in missing.items() if not features]
+    if not good:
+        reasons = "; ".join(f"{n} needs {', '.join(f)}" for n, f in sorted(missing.items()))
+        raise NodeError(f"this node lacks CPU features that the kernel needs: {reasons}")
+    return max(good, key=lambda name: (len(targets[name].requires), name))
+
+
+def open_target(file: KernelFile, wanted: str | None = None) -> Executor:
+    """An executor of the code that :func:`pick_target` picks."""
+    targets = file.manifest.targets
+    name = pick_target(targets, wanted)
+    plan = Plan.from_json(file.json(f"targets/{name}/plan.json"))
+    code = bytes(file.members[f"targets/{name}/{targets[name].code}"])
+    return Executor(file.manifest.signature, plan, code, file.arrays())

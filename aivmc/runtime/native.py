@@ -1,0 +1,200 @@
+"""Executes the object code of a kernel in this process, with threads of its own.
+
+No linker, no compiler and no file takes part. The code itself sets the floating-point environment
+on every thread that computes and restores it, and gives the same bytes with any number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import numpy.typing as npt
+
+from aivmc.ir import native_abi as abi
+from aivmc.ir.errors import AivmcError
+
+Words = npt.NDArray[np.int64]
+
+
+class NativeKernel:
+    """Object code, loaded, with the tables and threads that it runs with.
+
+    Calls from several Python threads are served one after the other. After a fork, the child makes
+    threads of its own at its first run. The threads end with :meth:`close`, with the last reference
+    to the kernel, or with the interpreter.
+    """
+
+    def __init__(
+        self, object_code: bytes, *, buffers: int, dims: int, steps: int, threads: int = 1
+    ) -> None:
+        """``buffers``, ``dims`` and ``steps`` are the sizes of the tables that the code reads.
+        ``AivmcError`` where the bytes are not a kernel's code or there are no threads."""
+        if threads < 1:
+            raise AivmcError(f"a kernel runs on at least 1 thread, not {threads}")
+        self._code = _Code(object_code)
+        self._sizes = (threads, buffers, dims, steps)
+        self._lock = threading.Lock()
+        self._context: _Context | None = None
+        _live.add(self)
+
+    def run(
+        self,
+        buffers: tuple[int, ...],
+        dims: tuple[int, ...],
+        tasks: tuple[int, ...],
+        scratch_bytes: int = 0,
+    ) -> None:
+        """Run all steps once. ``buffers`` are addresses, ``dims`` values, ``tasks`` numbers of
+        tasks by step; that they are right for the code is the caller's duty. Each thread has
+        ``scratch_bytes`` of scratch memory."""
+        with self._lock:
+            context = self._context
+            if context is None:
+                context = self._context = _Context(self._code, *self._sizes)
+            arguments = (buffers, dims, tasks, scratch_bytes)
+            if arguments != context.bound:
+                context.bind(*arguments)
+            self._code.run(context.address)
+
+    def close(self) -> None:
+        """End the threads and free the scratch memory. A later run starts anew."""
+        with self._lock:
+            if self._context is not None:
+                self._context.end()
+                self._context = None
+
+    def _forget_threads(self) -> None:
+        self._lock = threading.Lock()
+        self._context = None
+
+
+class _Code:
+    """The functions of a loaded object, which live as long as this."""
+
+    def __init__(self, object_code: bytes) -> None:
+        if not object_code.startswith(b"\x7fELF"):  # at which LLVM would crash
+            raise AivmcError("the kernel's native code is not an ELF object")
+        _initialize_llvm()
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            jit=True, codemodel="jitdefault"
+        )
+        # One block of memory for all sections: code reaches its constants by 32-bit offsets.
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+        self._engine.finalize_object()
+        self.run = self._function(abi.RUN, ctypes.c_void_p)
+        self.worker = self._function(abi.WORKER, ctypes.c_void_p, ctypes.c_int64)
+        self.stop = self._function(abi.STOP, ctypes.c_void_p)
+
+    def _function(self, name: str, *parameters: Any) -> Any:
+        address = self._engine.get_function_address(name)
+        if not address:
+            raise AivmcError(f"the kernel's native code has no function {name}")
+        return ctypes.CFUNCTYPE(None, *parameters)(address)
+
+    def work(self, context: int, thread: int) -> None:
+        """A worker thread's life. A bound method, so that the thread keeps the code alive."""
+        self.worker(context, thread)
+
+
+class _Context:
+    """What aivmc.ir.native_abi calls a context, with its tables and worker threads."""
+
+    def __init__(self, code: _Code, threads: int, buffers: int, dims: int, steps: int) -> None:
+        self._threads = threads
+        self._tables = tuple(np.zeros(size, np.int64) for size in (buffers, dims, steps))
+        self.bound: tuple[object, ...] = ()
+        counters = np.zeros(steps, np.int64)
+        records = _aligned_words(threads * abi.THREAD_RECORD_BYTES)
+        self._words = _aligned_words(abi.CONTEXT_BYTES)
+        self.address = self._words.ctypes.data
+        self._set(abi.THREADS, threads)
+        for offset, table in zip((abi.BUFFERS, abi.DIMS, abi.TASKS), self._tables, strict=True):
+            self._set(offset, table.ctypes.data)
+        self._set(abi.COUNTERS, counters.ctypes.data)
+        self._set(abi.THREAD_RECORDS, records.ctypes.data)
+        libc = _libc()
+        for offset, function in (
+            (abi.WAIT, libc.sem_wait),
+            (abi.POST, libc.sem_post),
+            (abi.YIELD, libc.sched_yield),
+        ):
+            self._set(offset, ctypes.cast(function, ctypes.c_void_p).value or 0)
+        for i in range(threads):
+            semaphore = records.ctypes.data + i * abi.THREAD_RECORD_BYTES + abi.SEMAPHORE
+            libc.sem_init(ctypes.c_void_p(semaphore), 0, 0)
+        workers = [
+            threading.Thread(target=code.work, args=(self.address, i), daemon=True)
+            for i in range(1, threads)
+        ]
+        for worker in workers:
+            worker.start()
+        # Holds the memory that the workers use until they have ended; runs at exit at the latest.
+        memory = (self._words, *self._tables, counters, records)
+        self.end = weakref.finalize(self, _end_workers, code, self.address, workers, memory)
+
+    def bind(
+        self,
+        buffers: tuple[int, ...],
+        dims: tuple[int, ...],
+        tasks: tuple[int, ...],
+        scratch_bytes: int,
+    ) -> None:
+        """Fill the tables for the runs to come."""
+        self.bound = ()
+        for table, values in zip(self._tables, (buffers, dims, tasks), strict=True):
+            if len(values) != len(table):
+                raise ValueError(f"{len(values)} values for a table of {len(table)}")
+            table[:] = values
+        stride = -(-scratch_bytes // abi.ALIGNMENT) * abi.ALIGNMENT
+        self._scratch = _aligned_words(self._threads * stride)
+        self._set(abi.SCRATCH, self._scratch.ctypes.data)
+        self._set(abi.SCRATCH_STRIDE, stride)
+        self.bound = (buffers, dims, tasks, scratch_bytes)
+
+    def _set(self, offset: int, value: int) -> None:
+        self._words[offset // 8] = value
+
+
+def _end_workers(
+    code: _Code, context: int, workers: list[threading.Thread], memory: tuple[Words, ...]
+) -> None:
+    code.stop(context)
+    for worker in workers:
+        worker.join()
+
+
+def _aligned_words(size: int) -> Words:
+    """Zeroed memory of ``size`` bytes, a multiple of 8, that starts a cache line."""
+    raw = np.zeros(size + abi.ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % abi.ALIGNMENT
+    return raw[start : start + size].view(np.int64)
+
+
+@cache
+def _initialize_llvm() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+_live: weakref.WeakSet[NativeKernel] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for kernel in list(_live):
+        kernel._forget_threads()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,74 @@
+"""A target's plan: which memory its code needs for given symbol values, and how work is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aivmc.ir import dims
+from aivmc.ir.binding import InputError
+from aivmc.ir.dims import Dim
+from aivmc.kernel_file.errors import IntegrityError
+
+_ALIGNMENT = 64  # a cache line, and the widest vector
+_LARGEST = 1 << 47  # bytes that a process can address
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A plan for certain symbol values: the arena's slots by offset, and its size in bytes."""
+
+    dims: tuple[int, ...]
+    tasks: tuple[int, ...]
+    offsets: tuple[int, ...]
+    arena: int
+    scratch: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``buffers`` says what each buffer number stands for: ``("input", i)``, ``("output", i)``,
+    ``("constant", digest)`` or ``("arena", slot)``. See docs/kernel-format.md."""
+
+    symbols: tuple[str, ...]
+    buffers: tuple[tuple[str, int | str], ...]
+    slots: tuple[Dim, ...]
+    tasks: tuple[Dim, ...]
+    scratch: Dim
+
+    @staticmethod
+    def from_json(data: Any) -> Plan:
+        """``IntegrityError`` where ``data`` is no plan."""
+        try:
+            return Plan(
+                tuple(map(str, data["symbols"])),
+                tuple((kind, which) for kind, which in data["buffers"]),
+                tuple(map(dims.parse, data["slots"])),
+                tuple(dims.parse(step["tasks"]) for step in data["steps"]),
+                dims.parse(data["scratch"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IntegrityError(f"a plan is not valid: {error!r}") from None
+
+    def sizes(self, values: Mapping[str, int]) -> Sizes:
+        """``InputError`` where no program of such sizes can run."""
+        slots = [_evaluate(d, values) for d in self.slots]
+        tasks = tuple(_evaluate(d, values) for d in self.tasks)
+        scratch = _evaluate(self.scratch, values)
+        offsets, arena = [], 0
+        for size in slots:
+            offsets.append(arena)
+            arena += size + -size % _ALIGNMENT
+        if max(arena, scratch, *tasks, 0) > _LARGEST:
+            raise InputError(f"inputs of these sizes need {arena + scratch} bytes of memory")
+        order = tuple(values[name] for name in self.symbols)
+        return Sizes(order, tasks, tuple(offsets), arena, scratch)
+
+
+def _evaluate(dim: Dim, values: Mapping[str, int]) -> int:
+    size = dims.evaluate(dim, values)
+    if size < 0:
+        listed = ", ".join(f"{name} = {value}" for name, value in sorted(values.items()))
+        raise InputError(f"the inputs are too small for this model ({listed})")
+    return size

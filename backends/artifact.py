@@ -1,0 +1,50 @@
+"""What a backend makes of a program for one target, ready to be put into a kernel file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aivmc.ir.constants import Array
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a constant is rearranged for a kernel: pad, reshape, permute.
+
+    ``source`` is the digest of the canonical constant; ``pad`` zeros are appended to each of its
+    axes, the result is reshaped to ``shape`` and its axes are permuted.
+    """
+
+    source: str
+    pad: tuple[int, ...]
+    shape: tuple[int, ...]
+    permutation: tuple[int, ...]
+
+    def apply(self, array: Array) -> Array:
+        """The packed form of ``array``."""
+        if any(self.pad):
+            array = np.pad(array, [(0, p) for p in self.pad])
+        return np.ascontiguousarray(array.reshape(self.shape).transpose(self.permutation))
+
+    def invert(self, packed: Array, shape: tuple[int, ...]) -> Array:
+        """The constant of ``shape`` from its packed form."""
+        padded = tuple(d + p for d, p in zip(shape, self.pad))
+        rows = packed.transpose(np.argsort(self.permutation)).reshape(padded)
+        return np.ascontiguousarray(rows[tuple(slice(0, d) for d in shape)])
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One target's part of a kernel. ``plan`` is described in docs/kernel-format.md."""
+
+    target: str
+    requires: tuple[str, ...]
+    member: str
+    code: bytes
+    plan: dict[str, Any]
+    kernel_ir: str
+    audit: dict[str, Any]
+    packed: dict[str, tuple[Packing, Array]]

@@ -1,0 +1,326 @@
+"""Building TIR functions: statements in scopes, tensors on raw pointers, elements of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm import tirx
+from tvm.ir import PointerType, PrimType
+from tvm.sym import Analyzer
+
+from aivmc.backends.tir_emit import (
+    Expr,
+    ScopedEmit,
+    TirEmit,
+    dtype_of,
+    i64,
+    lanes_of,
+    splat,
+    tir_type,
+)
+from aivmc.ir.core import Op, Region, Value
+from aivmc.ir.definition import Site, definition
+from aivmc.ir.dims import Dim, product
+from aivmc.ir.types import DType, TensorType
+
+LANES = 16  # of every vector in TIR; LLVM splits them to the target's width
+
+
+class Code:
+    """Statements of one scope, in order."""
+
+    def __init__(self) -> None:
+        self.statements: list[Any] = []
+
+    def bind(self, x: Expr) -> Expr:
+        """``x`` computed here, as a variable; constants and variables as they are. For indexes,
+        which TVM reasons about."""
+        if isinstance(x, tirx.Var | tirx.IntImm):
+            return x
+        variable = tirx.Var("v", x.ty.dtype)
+        self.statements.append(tirx.Bind(variable, x))
+        return variable
+
+    def keep(self, x: Expr) -> Expr:
+        """``x`` computed here, as an element of an array of its own, which LLVM makes a register.
+        For data: TVM replaces a variable by its value wherever it simplifies, an array's element
+        never. Bools are left as expressions."""
+        if isinstance(x, tirx.Var | tirx.IntImm | tirx.FloatImm | tirx.Broadcast):
+            return x
+        if x.ty.dtype.startswith("bool"):
+            return x
+        lanes = lanes_of(x)
+        place = self.array(lanes, dtype_of(x))
+        place.store(self, i64(0), x)
+        return place.load(i64(0), lanes)
+
+    def loop(self, extent: Expr | int, body: Callable[[Code, Expr], None]) -> None:
+        """``for i in range(extent): body(scope, i)``, ``i`` an i64."""
+        count = extent.value if isinstance(extent, tirx.IntImm) else extent
+        if isinstance(count, int) and count <= 1:
+            if count == 1:
+                body(self, i64(0))
+            return
+        variable, scope = tirx.Var("i", "int64"), Code()
+        body(scope, variable)
+        if scope.statements:
+            extent = i64(count) if isinstance(count, int) else count
+            kind = tirx.ForKind.SERIAL
+            self.statements.append(tirx.For(variable, i64(0), extent, kind, scope.statement()))
+
+    def span(self, begin: Expr, end: Expr, body: Callable[[Code, Expr], None]) -> None:
+        """``for i in range(begin, end)``."""
+        self.loop(end - begin, lambda scope, i: body(scope, scope.bind(begin + i)))
+
+    def when(self, condition: Expr, body: Callable[[Code], None]) -> None:
+        scope = Code()
+        body(scope)
+        if scope.statements:
+            self.statements.append(tirx.IfThenElse(condition, scope.statement(), None))
+
+    def choose(
+        self, condition: Expr, then: Callable[[Code], None], other: Callable[[Code], None]
+    ) -> None:
+        yes, no = Code(), Code()
+        then(yes)
+        other(no)
+        self.statements.append(tirx.IfThenElse(condition, yes.statement(), no.statement()))
+
+    def array(self, size: int, dtype: DType) -> Array:
+        """An array on the stack, which LLVM keeps in registers where its indexes are constant."""
+        buffer = tirx.decl_buffer((size,), tir_type(dtype), name="local", scope="local")
+        annotation = {"disable_lower_builtin": tirx.const(True, "bool")}
+        self.statements.append(tirx.AllocBuffer(buffer, annotation))
+        return Array(buffer, dtype)
+
+    def statement(self) -> Any:
+        if len(self.statements) == 1:
+            return self.statements[0]
+        return tirx.SeqStmt(self.statements)
+
+
+@dataclass(frozen=True)
+class Array:
+    """A one-dimensional buffer; bools are bytes in memory."""
+
+    buffer: Any
+    dtype: DType
+
+    def load(self, offset: Expr, lanes: int = 1) -> Expr:
+        """``lanes`` consecutive elements from ``offset``, or those at a vector of offsets."""
+        at = tirx.Ramp(offset, i64(1), lanes) if lanes > 1 else offset
+        x = tirx.BufferLoad(self.buffer, [at])
+        if self.dtype is DType.BOOL:
+            return tirx.NE(x, splat(tirx.const(0, "uint8"), lanes_of(x)))
+        return x
+
+    def store(self, code: Code, offset: Expr, x: Expr) -> None:
+        """Store a scalar, or a vector to consecutive elements."""
+        lanes = lanes_of(x)
+        if self.dtype is DType.BOOL:
+            x = tirx.Cast(tir_type(DType.U8, lanes), x)
+        at = tirx.Ramp(offset, i64(1), lanes) if lanes > 1 else offset
+        code.statements.append(tirx.BufferStore(self.buffer, x, [at]))
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A row-major tensor in memory, from element ``base`` of an array on."""
+
+    array: Array
+    type: TensorType
+    emit: TirEmit
+    base: Expr = field(default_factory=lambda: i64(0))
+
+    def offset(self, index: Sequence[Expr]) -> Expr:
+        """Where the element at ``index`` is; a vector if one of the indexes is."""
+        scalar, vector = self.base, None
+        for axis, i in enumerate(index):
+            stride = self.emit.dim(product(self.type.shape[axis + 1 :]))
+            if lanes_of(i) == 1:
+                scalar = scalar + i * stride
+                continue
+            part = _ramp(i)
+            if isinstance(part, tirx.Ramp):
+                part = tirx.Ramp(part.base * stride, part.stride * stride, lanes_of(i))
+            else:
+                part = part * splat(stride, lanes_of(i))
+            vector = part if vector is None else _ramp(vector + part)
+        if vector is None:
+            return scalar
+        if isinstance(vector, tirx.Ramp):
+            return tirx.Ramp(vector.base + scalar, vector.stride, lanes_of(vector))
+        return vector + splat(scalar, lanes_of(vector))
+
+    def load(self, index: Sequence[Expr]) -> Expr:
+        return self.array.load(self.offset(index))
+
+    def store(self, code: Code, index: Sequence[Expr], x: Expr) -> None:
+        offset = self.offset(index)
+        if isinstance(offset, tirx.Ramp):
+            self.array.store(code, offset.base, splat(x, lanes_of(offset)))
+        else:
+            self.array.store(code, offset, x)
+
+
+_ANALYZER = Analyzer()
+
+
+def _ramp(x: Expr) -> Expr:
+    """A vector index in the form base + i * stride, if it has it."""
+    return x if isinstance(x, tirx.Ramp) else _ANALYZER.simplify(x)
+
+
+def vector_index(base: Expr) -> Expr:
+    """``base, base + 1, …``: the index of LANES neighbours."""
+    return tirx.Ramp(base, i64(1), LANES)
+
+
+@dataclass
+class Kernel:
+    """One function under construction: ``void f(buffers…, dims…, scratch, begin, end)``."""
+
+    name: str
+    op: Op
+    emit: TirEmit
+    tensors: Mapping[Value, Tensor]  # operands (as region arguments) and yielded values
+    scratch: Array
+    begin: Expr
+    end: Expr
+    code: Code = field(default_factory=Code)
+    tasks: Dim = 1
+    scratch_bytes: Dim = 0
+    parameters: tuple[Any, ...] = ()
+    declarations: tuple[Any, ...] = ()
+    prologue: Code = field(default_factory=Code)
+
+    @property
+    def region(self) -> Region:
+        return self.op.regions[0]
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        return self.region.terminator.operands
+
+    def take_scratch(self, elements: Dim) -> Expr:
+        """Offset, in f32 elements, of new scratch memory of this thread, a whole cache line."""
+        start = self.scratch_bytes
+        self.scratch_bytes = start + (elements + 15) // 16 * 64
+        return self.emit.dim(start // 4)
+
+    def function(self) -> Any:
+        """The finished PrimFunc."""
+        body = Code()
+        body.statements = [
+            *self.declarations,
+            *self.prologue.statements,
+            *self.code.statements,
+        ]
+        function = tirx.PrimFunc(list(self.parameters), body.statement())
+        return function.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
+
+
+def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
+    """An empty function for a kernel op: one pointer for each operand and result."""
+    region = op.regions[0]
+    dims = {s: tirx.Var(f"dim_{i}", "int64") for i, s in enumerate(symbols)}
+    # TVM divides indexes with a sign test unless it can tell that they are not negative.
+    prologue = Code()
+    emit = TirEmit({s: prologue.bind(_not_negative(v)) for s, v in dims.items()}, prologue.bind)
+    pointers, declarations = [], []
+
+    def on_pointer(dtype: DType, label: str) -> Array:
+        stored = tir_type(DType.U8 if dtype is DType.BOOL else dtype)
+        pointer = tirx.Var(label, PointerType(PrimType(stored)))
+        # The extent is not used: nothing checks bounds, and symbolic ones would need variables.
+        buffer = tirx.decl_buffer((1,), stored, name=label)
+        pointers.append(pointer)
+        declarations.append(tirx.DeclBuffer(buffer, data=pointer))
+        return Array(buffer, dtype)
+
+    values = [*region.arguments, *region.terminator.operands]
+    tensors = {
+        v: Tensor(on_pointer(v.tensor.dtype, f"p{i}"), v.tensor, emit)
+        for i, v in enumerate(values)
+    }
+    scratch = on_pointer(DType.F32, "scratch")
+    begin, end = tirx.Var("begin", "int64"), tirx.Var("end", "int64")
+    *data, scratch_pointer = pointers
+    return Kernel(
+        name,
+        op,
+        emit,
+        tensors,
+        scratch,
+        prologue.bind(_not_negative(begin)),
+        end,
+        parameters=(*data, *dims.values(), scratch_pointer, begin, end),
+        declarations=tuple(declarations),
+        prologue=prologue,
+    )
+
+
+def _not_negative(x: Expr) -> Expr:
+    return tirx.max(x, i64(0))
+
+
+class Elements:
+    """Elements of a region's values, computed in one scope; each is computed once.
+
+    ``known`` holds values that are computed elsewhere: a function of the index.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        emit: TirEmit,
+        region: Region,
+        known: Mapping[Value, Callable[[Sequence[Expr]], Expr]],
+    ) -> None:
+        self.code = code
+        self.emit = ScopedEmit(emit, code.keep)
+        self.known = known
+        self._makers = {v: op for op in region.body for v in op.results}
+        self._done: dict[tuple[Value, tuple[int, ...]], Expr] = {}
+        self._kept: list[Sequence[Expr]] = []  # indexes, so that their ids stay theirs
+
+    def at(self, value: Value, index: Sequence[Expr]) -> Expr:
+        """The element of ``value`` at ``index``."""
+        key = (value, tuple(map(id, index)))
+        if key not in self._done:
+            self._kept.append(index)
+            self._done[key] = self.code.keep(self._compute(value, index))
+        return self._done[key]
+
+    def _compute(self, value: Value, index: Sequence[Expr]) -> Expr:
+        if value in self.known:
+            return self.known[value](index)
+        op = self._makers[value]
+        if op.name == "det.constant":
+            (element,) = op.attributes["value"].data.ravel()
+            return self.emit.const(element.item(), value.tensor.dtype)
+        site = Site(
+            tuple(v.tensor for v in op.operands), op.result.tensor, op.attributes
+        )
+        return definition(op.name).element(
+            self.emit, lambda i, at: self.at(op.operands[i], at), index, site
+        )
+
+
+def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -> list[Expr]:
+    """The index of the ``number``-th element of ``shape``, row-major."""
+    index: list[Expr] = []
+    rest = number
+    for axis in reversed(range(len(shape))):
+        if shape[axis] == 1:
+            index.append(emit.dim(0))
+        elif axis == 0 or all(d == 1 for d in shape[:axis]):
+            index.append(rest)
+            rest = emit.dim(0)
+        else:
+            size = emit.dim(shape[axis])
+            index.append(code.bind(tirx.floormod(rest, size)))
+            rest = code.bind(tirx.floordiv(rest, size))
+    return index[::-1]

@@ -1,0 +1,60 @@
+"""Kernel-stage ops to functions: which schedule lowers which op."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aivmc.backends.artifact import Packing
+from aivmc.backends.cpu.code import Kernel, new_kernel
+from aivmc.backends.cpu.schedules.concat import lower_concat
+from aivmc.backends.cpu.schedules.contract import lower_contract, packing
+from aivmc.backends.cpu.schedules.depthwise import is_depthwise, lower_depthwise
+from aivmc.backends.cpu.schedules.direct import lower_direct
+from aivmc.backends.cpu.schedules.map import lower_map
+from aivmc.backends.cpu.schedules.reduce import lower_reduce, lower_window
+from aivmc.backends.cpu.schedules.rows import lower_rows
+from aivmc.backends.cpu.schedules.single import lower_single
+from aivmc.backends.cpu.targets import CpuTarget
+from aivmc.ir.core import Op
+from aivmc.ir.types import DType
+
+_CONTRACTIONS = ("det.matmul", "det.conv")
+
+
+def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: bool) -> Kernel:
+    """The function ``name`` of a kernel op; ``packed`` says that a contraction's weights are."""
+    kernel = new_kernel(name, op, symbols)
+    schedules: dict[str, Any] = {
+        "kernel.map": lower_map,
+        "kernel.concat": lower_concat,
+        "kernel.rows": lower_rows,
+        "kernel.reduce": lower_reduce,
+        "kernel.window": lower_window,
+        "kernel.single": lower_single,
+    }
+    if op.name == "kernel.contract":
+        _lower_contract(kernel, contraction(op), target, packed)
+    else:
+        schedules[op.name](kernel)
+    return kernel
+
+
+def contraction(op: Op) -> Op:
+    """The matrix product or convolution of a ``kernel.contract``."""
+    return next(o for o in op.regions[0].body if o.name in _CONTRACTIONS)
+
+
+def weights_packing(op: Op, digest: str) -> Packing | None:
+    """How a contraction's constant weights are to be packed; None if they are read as they are."""
+    return packing(contraction(op), digest)
+
+
+def _lower_contract(kernel: Kernel, root: Op, target: CpuTarget, packed: bool) -> None:
+    floats = all(v.tensor.dtype is DType.F32 for v in root.operands)
+    if packed and is_depthwise(root):
+        lower_depthwise(kernel, root)
+    elif packed or (floats and root.name == "det.matmul"):
+        lower_contract(kernel, root, target, packed)
+    else:
+        lower_direct(kernel, root)

@@ -1,0 +1,120 @@
+"""Elementwise and movement kernels: one loop nest over the elements of the results.
+
+A task is a row, or a block of columns of a long one; a row is computed in vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+
+from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, Tensor, delinearize, vector_index
+from aivmc.backends.cpu.schedules.collapse import axis_groups, collapse_region
+from aivmc.backends.tir_emit import Expr, i64
+from aivmc.ir.core import Region, Value
+from aivmc.ir.definition import definition
+from aivmc.ir.dims import Dim, ceil_div, product
+from aivmc.ir.types import Shape
+
+_COLUMNS = 4096  # of a task: a few microseconds of work, and all its operands in the L1 cache
+
+
+def lower_map(kernel: Kernel) -> None:
+    """Fill in the function of a ``kernel.map``."""
+    region, tensors = kernel.region, dict(kernel.tensors)
+    if all(definition(op.name).is_elementwise or _is_constant(op.name) for op in region.body):
+        region, tensors = _collapse(kernel)
+    outputs = region.terminator.operands
+    shape = outputs[0].tensor.shape or (1,)
+    rows, columns = shape[:-1], shape[-1]
+    blocks = ceil_div(columns, _COLUMNS)
+    kernel.tasks = product(rows) * blocks
+
+    def task(code: Code, number: Expr) -> None:
+        many = blocks != 1
+        row = tirx.floordiv(number, kernel.emit.dim(blocks)) if many else number
+        block = tirx.floormod(number, kernel.emit.dim(blocks)) if many else i64(0)
+        outer = delinearize(code, kernel.emit, code.bind(row), rows)
+        start = code.bind(block * _COLUMNS)
+        count, at_least = _columns_of_task(kernel, columns, start)
+        compute_columns(
+            code,
+            start,
+            count,
+            lambda scope, column: _store(scope, kernel, region, tensors, [*outer, column]),
+            at_least,
+        )
+
+    kernel.code.span(kernel.begin, kernel.end, task)
+
+
+def _columns_of_task(kernel: Kernel, columns: Dim, start: Expr) -> tuple[int | Expr, int]:
+    """How many columns a task has, and how many it has at least."""
+    if isinstance(columns, int) and columns <= _COLUMNS:
+        return columns, columns
+    count = tirx.min(i64(_COLUMNS), kernel.emit.dim(columns) - start)
+    return count, columns % _COLUMNS or _COLUMNS if isinstance(columns, int) else 0
+
+
+def _is_constant(name: str) -> bool:
+    return name == "det.constant"
+
+
+def _collapse(kernel: Kernel) -> tuple[Region, dict[Value, Tensor]]:
+    region = kernel.region
+    shape = region.terminator.operands[0].tensor.shape
+    shapes = [v.tensor.shape for v in region.arguments]
+    groups = axis_groups(shape, shapes)
+    collapsed, values = collapse_region(region, len(shape), groups)
+    tensors = {
+        values[v]: Tensor(t.array, values[v].tensor, kernel.emit)
+        for v, t in kernel.tensors.items()
+    }
+    return collapsed, tensors
+
+
+def compute_columns(
+    code: Code,
+    start: Expr,
+    count: int | Expr,
+    body: Callable[[Code, Expr], None],
+    at_least: int = 0,
+) -> None:
+    """Call ``body`` for ``count`` columns from ``start`` on: in vectors, and what is left over
+    once more as a vector that ends at the last column, or one by one where there may be fewer
+    columns than lanes.
+
+    Computing a column twice is harmless: it gives the same bits.
+    """
+    if isinstance(count, int):
+        at_least, rest = count, i64(count % LANES)
+        vectors, total = i64(count // LANES), i64(count)
+    else:
+        total = code.bind(count)
+        vectors = code.bind(tirx.floordiv(total, i64(LANES)))
+        rest = code.bind(total - vectors * LANES)
+    code.loop(vectors, lambda scope, i: body(scope, vector_index(scope.bind(start + i * LANES))))
+    if at_least < LANES:
+        done = code.bind(start + vectors * LANES)
+        code.loop(rest, lambda scope, i: body(scope, scope.bind(done + i)))
+    elif not isinstance(rest, tirx.IntImm):
+        last = vector_index(code.bind(start + total - LANES))
+        code.when(tirx.GT(rest, i64(0)), lambda scope: body(scope, last))
+    elif rest.value:
+        body(code, vector_index(code.bind(start + total - LANES)))
+
+
+def _store(
+    code: Code,
+    kernel: Kernel,
+    region: Region,
+    tensors: dict[Value, Tensor],
+    index: Sequence[Expr],
+) -> None:
+    elements = Elements(
+        code, kernel.emit, region, {v: tensors[v].load for v in region.arguments}
+    )
+    for value in region.terminator.operands:
+        shape: Shape = value.tensor.shape
+        tensors[value].store(code, index if shape else [], elements.at(value, index[: len(shape)]))

@@ -1,0 +1,88 @@
+"""CPU targets: one entry each fixes the instruction set, so the machine code, of a kernel.
+
+A target never depends on the machine that compiles. To add one, add its entry to ``TARGETS``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from aivmc.ir.errors import AivmcError
+
+
+@dataclass(frozen=True)
+class CpuTarget:
+    """What code is generated for, in LLVM's names, and what a node must have to run it."""
+
+    name: str
+    triple: str
+    cpu: str
+    features: str  # LLVM feature flags beyond ``cpu``, comma separated
+    vector_bits: int
+    registers: int  # architectural vector registers
+    requires: tuple[str, ...]  # CPU features, named as LLVM names the host's
+
+
+_V3_REQUIRES = (
+    *("avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
+    *("sahf", "sse3", "sse4.1", "sse4.2", "ssse3"),
+)
+_V4_REQUIRES = (*_V3_REQUIRES, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+
+# From the widest to the narrowest of an architecture: "native" takes the first that runs.
+TARGETS: tuple[CpuTarget, ...] = (
+    CpuTarget(
+        name="x86-64-v4",
+        triple="x86_64-linux-gnu",
+        cpu="x86-64-v4",
+        features="-prefer-256-bit",  # LLVM's tuning of this level would vectorize at 256 bits
+        vector_bits=512,
+        registers=32,
+        requires=_V4_REQUIRES,
+    ),
+    CpuTarget(
+        name="x86-64-v3",
+        triple="x86_64-linux-gnu",
+        cpu="x86-64-v3",
+        features="",
+        vector_bits=256,
+        registers=16,
+        requires=_V3_REQUIRES,
+    ),
+)
+DEFAULT = "x86-64-v3"
+_ALIASES = {"cpu": DEFAULT, "llvm": DEFAULT}
+
+
+def resolve(name: str) -> CpuTarget:
+    """The target called ``name``; ``cpu`` and ``llvm`` mean the default, ``native`` the best that
+    this machine runs. ``AivmcError`` names the choices."""
+    if name == "native":
+        return _native()
+    wanted = _ALIASES.get(name, name)
+    for target in TARGETS:
+        if target.name == wanted:
+            return target
+    choices = ", ".join([*(t.name for t in TARGETS), *_ALIASES, "native"])
+    raise AivmcError(f"unknown target {name!r}: choose one of {choices}")
+
+
+@cache
+def llvm_target(triple: str) -> Any:
+    """LLVM's code generator for ``triple``, whatever machine this is."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(triple)
+
+
+def _native() -> CpuTarget:
+    has = {feature for feature, present in llvm.get_host_cpu_features().items() if present}
+    for target in TARGETS:
+        if has.issuperset(target.requires):
+            return target
+    missing = ", ".join(f for f in TARGETS[-1].requires if f not in has)
+    raise AivmcError(f"this machine runs no target: {TARGETS[-1].name} also needs {missing}")

@@ -1,0 +1,370 @@
+"""``Emit`` on TIR expressions, scalar or vector: op definitions become code.
+
+Floats reach TVM only as opaque intrinsics, since its simplifier treats them as reals:
+``a + b = fma(a, 1, b)``, ``a - b = fma(b, -1, a)``, ``a * b = fma(a, b, -0)`` are exact rewrites
+that LLVM turns back into single instructions. Integer data wraps, so it goes through ``llvm.vp.*``
+(TVM marks its own integer arithmetic as never overflowing); index arithmetic stays TVM's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from tvm import tirx
+
+from aivmc.ir import dims as ir_dims
+from aivmc.ir.dims import Dim, FloorDiv, Max, Symbol
+from aivmc.ir.types import DType
+
+Expr = Any  # a TIR expression
+
+_TO_TIR = {
+    DType.F64: "float64",
+    DType.F32: "float32",
+    DType.F16: "float16",
+    DType.BF16: "bfloat16",
+    DType.I64: "int64",
+    DType.I32: "int32",
+    DType.I16: "int16",
+    DType.I8: "int8",
+    DType.U64: "uint64",
+    DType.U32: "uint32",
+    DType.U16: "uint16",
+    DType.U8: "uint8",
+    DType.BOOL: "bool",
+}
+_FROM_TIR = {name: dtype for dtype, name in _TO_TIR.items()}
+
+
+def is_emittable(dtype: DType) -> bool:
+    """Whether code can be made for elements of this dtype."""
+    return dtype in _TO_TIR
+
+
+def tir_type(dtype: DType, lanes: int = 1) -> str:
+    """TIR's name of a scalar or vector type."""
+    return _TO_TIR[dtype] + (f"x{lanes}" if lanes > 1 else "")
+
+
+def lanes_of(x: Expr) -> int:
+    """Number of vector lanes; 1 for a scalar."""
+    return int(x.ty.dtype.partition("x")[2] or 1) if "x" in x.ty.dtype else 1
+
+
+def dtype_of(x: Expr) -> DType:
+    """The dtype of an expression's elements."""
+    return _FROM_TIR[x.ty.dtype.partition("x")[0]]
+
+
+def splat(x: Expr, lanes: int) -> Expr:
+    """``x`` with ``lanes`` lanes: repeated if it is a scalar."""
+    return x if lanes_of(x) == lanes else tirx.Broadcast(x, lanes)
+
+
+def i64(value: int) -> Expr:
+    return tirx.IntImm("int64", value)
+
+
+class TirEmit:
+    """Implements ``Emit``; operands may mix scalars and vectors of one width.
+
+    ``bind`` makes a variable of an expression, once for a whole function: dims go through it.
+    """
+
+    def __init__(
+        self, symbols: Mapping[str, Expr], bind: Callable[[Expr], Expr] = lambda x: x
+    ) -> None:
+        self.symbols = symbols
+        self._bind = bind
+        self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
+
+    def dtype(self, x: Expr) -> DType:
+        return dtype_of(x)
+
+    def const(self, value: float | int | bool, dtype: DType) -> Expr:
+        if dtype.is_float:
+            return tirx.const(float(value), tir_type(dtype))
+        return tirx.const(value, tir_type(dtype))
+
+    def dim(self, dim: Dim) -> Expr:
+        if dim not in self._dims:
+            self._dims[dim] = i64(dim) if isinstance(dim, int) else self._bind(self._sum(dim))
+        return self._dims[dim]
+
+    def _sum(self, dim: ir_dims.Expr) -> Expr:
+        total: Expr = i64(0)
+        for monomial, c in dim.terms:
+            product: Expr = i64(c)
+            for atom in monomial:
+                product = product * self._atom(atom)
+            total = total + product
+        return total
+
+    def _atom(self, atom: ir_dims.Atom) -> Expr:
+        match atom:
+            case Symbol(name):
+                return self.symbols[name]
+            case FloorDiv(a, b):
+                return tirx.floordiv(self.dim(a), self.dim(b))
+            case Max(a, b):
+                return tirx.max(self.dim(a), self.dim(b))
+
+    # Arithmetic
+
+    def add(self, a: Expr, b: Expr) -> Expr:
+        if self.dtype(a).is_float:
+            return self.fma(a, self.const(1.0, self.dtype(a)), b)
+        return self._wrapping("add", a, b)
+
+    def sub(self, a: Expr, b: Expr) -> Expr:
+        if self.dtype(a).is_float:
+            return self.fma(b, self.const(-1.0, self.dtype(a)), a)
+        return self._wrapping("sub", a, b)
+
+    def mul(self, a: Expr, b: Expr) -> Expr:
+        if self.dtype(a).is_float:
+            return self.fma(a, b, self.const(-0.0, self.dtype(a)))
+        return self._wrapping("mul", a, b)
+
+    def div(self, a: Expr, b: Expr) -> Expr:
+        a, b = self._match(a, b)
+        dtype = self.dtype(a)
+        if dtype.is_float:
+            return tirx.Div(a, b)
+        quotient = tirx.Div(a, self._safe_divisor(a, b))
+        zero = self._like(0, a)
+        if dtype.is_signed:
+            minus_one = tirx.EQ(b, self._like(-1, a))
+            quotient = tirx.Select(minus_one, self.neg(a), quotient)
+        return tirx.Select(tirx.EQ(b, zero), zero, quotient)
+
+    def rem(self, a: Expr, b: Expr) -> Expr:
+        a, b = self._match(a, b)
+        dtype = self.dtype(a)
+        if dtype.is_float:
+            raise TypeError("a float remainder is not emitted: it has no fixed sequence yet")
+        zero = self._like(0, a)
+        remainder = tirx.truncmod(a, self._safe_divisor(a, b))
+        if dtype.is_signed:
+            remainder = tirx.Select(tirx.EQ(b, self._like(-1, a)), zero, remainder)
+        return tirx.Select(tirx.EQ(b, zero), a, remainder)
+
+    def _safe_divisor(self, a: Expr, b: Expr) -> Expr:
+        """``b`` with the divisors that would trap, 0 and -1, made 1."""
+        one = self._like(1, a)
+        b = tirx.Select(tirx.EQ(b, self._like(0, a)), one, b)
+        if self.dtype(a).is_signed:
+            b = tirx.Select(tirx.EQ(b, self._like(-1, a)), one, b)
+        return b
+
+    def fma(self, a: Expr, b: Expr, c: Expr) -> Expr:
+        return self._call("llvm.fma", a, b, c)
+
+    def sqrt(self, x: Expr) -> Expr:
+        return self._call("llvm.sqrt", x)
+
+    def neg(self, x: Expr) -> Expr:
+        if self.dtype(x).is_float:
+            return self._on_bits(x, "xor", 1 << (self.dtype(x).bits - 1))
+        return self._wrapping("sub", self._like(0, x), x)
+
+    def abs(self, x: Expr) -> Expr:
+        dtype = self.dtype(x)
+        if dtype.is_float:
+            return self._on_bits(x, "and_", (1 << (dtype.bits - 1)) - 1)
+        if dtype.is_unsigned:
+            return x
+        return self.select(self.lt(x, self._like(0, x)), self.neg(x), x)
+
+    def floor(self, x: Expr) -> Expr:
+        return self._call("llvm.floor", x)
+
+    def ceil(self, x: Expr) -> Expr:
+        return self._call("llvm.ceil", x)
+
+    def trunc(self, x: Expr) -> Expr:
+        return self._call("llvm.trunc", x)
+
+    def rint(self, x: Expr) -> Expr:
+        return self._call("llvm.roundeven", x)
+
+    def maximum(self, a: Expr, b: Expr) -> Expr:
+        if self.dtype(a).is_float:
+            return self._call("llvm.maximum", a, b)
+        return self.select(self.lt(a, b), b, a)
+
+    def minimum(self, a: Expr, b: Expr) -> Expr:
+        if self.dtype(a).is_float:
+            return self._call("llvm.minimum", a, b)
+        return self.select(self.lt(b, a), b, a)
+
+    # Comparisons
+
+    def lt(self, a: Expr, b: Expr) -> Expr:
+        return tirx.LT(*self._comparable(a, b))
+
+    def le(self, a: Expr, b: Expr) -> Expr:
+        return tirx.LE(*self._comparable(a, b))
+
+    def eq(self, a: Expr, b: Expr) -> Expr:
+        return tirx.EQ(*self._comparable(a, b))
+
+    def _comparable(self, a: Expr, b: Expr) -> tuple[Expr, Expr]:
+        """Operands that TVM does not know to be the same expression (``x == x`` is not true of
+        NaN), and narrow floats as f32."""
+        a, b = self._match(a, b)
+        if self.dtype(a).is_float and self.dtype(a).bits < 32:
+            a, b = self.cast(a, DType.F32), self.cast(b, DType.F32)
+        if self.dtype(a).is_float:
+            return self._call("llvm.fma", a, self.const(1.0, self.dtype(a)), self._like(-0.0, a)), b
+        if self.dtype(a) is DType.BOOL:
+            return self.cast(a, DType.U8), self.cast(b, DType.U8)
+        return a, b
+
+    def is_nan(self, x: Expr) -> Expr:
+        dtype = self.dtype(x)
+        bits = self._bits_type(dtype)
+        magnitude = self.and_(
+            self.bitcast(x, bits), self.const((1 << (dtype.bits - 1)) - 1, bits)
+        )
+        return self.lt(self.const(_INFINITY_BITS[dtype], bits), magnitude)
+
+    # Bits
+
+    def and_(self, a: Expr, b: Expr) -> Expr:
+        return self._bitwise(tirx.bitwise_and, a, b)
+
+    def or_(self, a: Expr, b: Expr) -> Expr:
+        return self._bitwise(tirx.bitwise_or, a, b)
+
+    def xor(self, a: Expr, b: Expr) -> Expr:
+        return self._bitwise(tirx.bitwise_xor, a, b)
+
+    def not_(self, x: Expr) -> Expr:
+        if self.dtype(x) is DType.BOOL:
+            return self.xor(x, self.const(True, DType.BOOL))
+        return tirx.bitwise_not(x)
+
+    def shl(self, a: Expr, b: Expr) -> Expr:
+        return self._shift(tirx.shift_left, a, b, self._like(0, a))
+
+    def shr(self, a: Expr, b: Expr) -> Expr:
+        if self.dtype(a).is_signed:
+            # A count of width - 1 already leaves nothing but the sign.
+            last = self._like(self.dtype(a).bits - 1, a)
+            a, b = self._match(a, b)
+            return tirx.shift_right(a, self.select(self._count_fits(a, b), b, last))
+        return self._shift(tirx.shift_right, a, b, self._like(0, a))
+
+    def _shift(self, shift: Any, a: Expr, b: Expr, beyond: Expr) -> Expr:
+        a, b = self._match(a, b)
+        if isinstance(getattr(b, "value", b), tirx.IntImm):
+            return shift(a, b)
+        fits = self._count_fits(a, b)
+        return self.select(fits, shift(a, self.select(fits, b, self._like(0, a))), beyond)
+
+    def _count_fits(self, a: Expr, b: Expr) -> Expr:
+        fits = tirx.LT(b, self._like(self.dtype(a).bits, a))
+        if self.dtype(b).is_signed:
+            fits = self.and_(fits, tirx.LE(self._like(0, a), b))
+        return fits
+
+    def _bitwise(self, op: Any, a: Expr, b: Expr) -> Expr:
+        """Bools go through integers: TVM would turn a negated ``<`` into ``>=``, which is not its
+        negation where an operand is NaN."""
+        a, b = self._match(a, b)
+        if self.dtype(a) is not DType.BOOL:
+            return op(a, b)
+        wide = op(self.cast(a, DType.U8), self.cast(b, DType.U8))
+        return tirx.NE(wide, self._like(0, wide))
+
+    def select(self, condition: Expr, a: Expr, b: Expr) -> Expr:
+        a, b = self._match(a, b)
+        lanes = max(lanes_of(condition), lanes_of(a))
+        return tirx.Select(splat(condition, lanes), splat(a, lanes), splat(b, lanes))
+
+    def cast(self, x: Expr, dtype: DType) -> Expr:
+        source = self.dtype(x)
+        if source is dtype:
+            return x
+        if dtype is DType.BOOL:
+            return self.not_(self.eq(x, self._like(0, x)))
+        if source.is_float and dtype.is_integer:
+            return self._saturating(x, dtype)
+        return tirx.Cast(tir_type(dtype, lanes_of(x)), x)
+
+    def _saturating(self, x: Expr, dtype: DType) -> Expr:
+        name = "llvm.fptosi.sat" if dtype.is_signed else "llvm.fptoui.sat"
+        if self.dtype(x).bits < 32:
+            x = self.cast(x, DType.F32)
+        return tirx.call_llvm_pure_intrin(tir_type(dtype, lanes_of(x)), name, x)
+
+    def bitcast(self, x: Expr, dtype: DType) -> Expr:
+        return tirx.reinterpret(tir_type(dtype, lanes_of(x)), x)
+
+    # Helpers
+
+    def _like(self, value: float | int, x: Expr) -> Expr:
+        return splat(self.const(value, self.dtype(x)), lanes_of(x))
+
+    def _match(self, *xs: Expr) -> Sequence[Expr]:
+        lanes = max(map(lanes_of, xs))
+        return [splat(x, lanes) for x in xs]
+
+    def _call(self, intrinsic: str, *xs: Expr) -> Expr:
+        xs = tuple(self._match(*xs))
+        return tirx.call_llvm_pure_intrin(xs[0].ty.dtype, intrinsic, *xs)
+
+    def _wrapping(self, name: str, a: Expr, b: Expr) -> Expr:
+        a, b = self._match(a, b)
+        lanes = lanes_of(a)
+        if lanes == 1:  # the intrinsics take vectors only
+            pair = self._wrapping(name, splat(a, 2), splat(b, 2))
+            return tirx.Shuffle([pair], [tirx.IntImm("int32", 0)])
+        mask = splat(tirx.const(True, "bool"), lanes)
+        width = tirx.const(lanes, "int32")
+        return tirx.call_llvm_pure_intrin(a.ty.dtype, f"llvm.vp.{name}", a, b, mask, width)
+
+    def _bits_type(self, dtype: DType) -> DType:
+        return DType(f"u{dtype.bits}")
+
+    def _on_bits(self, x: Expr, op: str, mask: int) -> Expr:
+        dtype = self.dtype(x)
+        bits = self._bits_type(dtype)
+        changed = getattr(self, op)(self.bitcast(x, bits), self.const(mask, bits))
+        return self.bitcast(changed, dtype)
+
+
+class ScopedEmit(TirEmit):
+    """A ``TirEmit`` whose every result is kept in one scope. TVM walks expressions as trees:
+    one that a definition uses twice would be walked, and copied, twice."""
+
+    def __init__(self, emit: TirEmit, bind: Callable[[Expr], Expr]) -> None:
+        self.__dict__.update(emit.__dict__)
+        self._keep = bind
+
+
+def _kept(operation: Callable[..., Expr]) -> Callable[..., Expr]:
+    @wraps(operation)
+    def keeping(self: ScopedEmit, *operands: Any) -> Expr:
+        return self._keep(operation(self, *operands))
+
+    return keeping
+
+
+for _name in (
+    *("add", "sub", "mul", "div", "rem", "fma", "sqrt", "neg", "abs", "floor", "ceil", "trunc"),
+    *("rint", "maximum", "minimum", "lt", "le", "eq", "is_nan", "and_", "or_", "xor", "not_"),
+    *("shl", "shr", "select", "cast", "bitcast"),
+):
+    setattr(ScopedEmit, _name, _kept(getattr(TirEmit, _name)))
+
+
+_INFINITY_BITS = {
+    DType.F64: 0x7FF0_0000_0000_0000,
+    DType.F32: 0x7F80_0000,
+    DType.F16: 0x7C00,
+    DType.BF16: 0x7F80,
+}

@@ -1,0 +1,1 @@
+"""Models, a demo and a benchmark around aivmc; run from the checkout."""

@@ -1,0 +1,1 @@
+"""A benchmark of compiled kernels against ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Example models with seeded weights, written as ONNX files."""

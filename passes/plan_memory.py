@@ -1,0 +1,130 @@
+"""Where each value of a kernel-stage program lives: one arena, its slots reused.
+
+A kernel never writes memory that it reads: a slot is free again only after the last kernel that
+reads what is in it. Reshapes are views. With symbolic dims the same slots serve all sizes; only how
+large each is depends on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aivmc.ir.builder import Builder
+from aivmc.ir.core import Function, Module, Op, Value
+from aivmc.ir.dims import Dim, dim_max, evaluate, symbols
+from aivmc.ir.types import DType, TensorType
+
+_NOMINAL = 64  # symbols' size where symbolic sizes are compared to choose a slot
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that a kernel is given: ``kind`` is input, output, constant or arena; ``which`` its
+    number, or the constant's digest."""
+
+    kind: str
+    which: int | str
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Every value's buffer, and the arena's slots in bytes."""
+
+    buffers: dict[Value, Buffer]
+    slots: tuple[Dim, ...]
+
+
+def plan_memory(module: Module) -> MemoryPlan:
+    """Plan a kernel-stage module whose outputs are kernels' results, each its own."""
+    main = module.main
+    base = _bases(main)
+    last_use = {base[v]: i for i, op in enumerate(main.region.ops) for v in op.operands}
+    outputs = {base[v]: i for i, v in enumerate(main.outputs)}
+    buffers = {v: Buffer("input", i) for i, v in enumerate(main.inputs)}
+    slots = _Slots()
+    for number, op in enumerate(main.region.body):
+        if op.name == "det.constant":
+            buffers[op.result] = Buffer("constant", op.attributes["value"].digest)
+        elif op.name != "det.reshape":
+            for v in op.results:
+                buffers[v] = (
+                    Buffer("output", outputs[v])
+                    if v in outputs
+                    else Buffer("arena", slots.take(_bytes(v.tensor), last_use.get(v, number)))
+                )
+        slots.release(number)
+    return MemoryPlan({v: buffers[base[v]] for v in base}, tuple(slots.sizes))
+
+
+def materialize_outputs(module: Module) -> Module:
+    """The program with every output a kernel's result and no other output's view: an output that
+    is an input, a constant, or another output's memory is copied."""
+    main = module.main
+    base, taken = _bases(main), set[Value]()
+    makers = {v: op for op in main.region.body for v in op.results}
+    builder = Builder(main.inputs)
+    for op in main.region.body:
+        builder.append(op)
+    outputs = []
+    for value in main.outputs:
+        maker = makers.get(base[value])
+        if maker is None or maker.name == "det.constant" or base[value] in taken:
+            value = _copy(builder, value)
+        else:
+            taken.add(base[value])
+        outputs.append(value)
+    region = builder.terminate("return", *outputs)
+    return module.with_main(Function(main.name, region, main.output_names))
+
+
+def _copy(builder: Builder, value: Value) -> Value:
+    inner = Builder([Value(value.type)])
+    result = inner.op("det.reshape", *inner.region.arguments, shape=value.tensor.shape)
+    return builder.op("kernel.map", value, regions=(inner.terminate("yield", result),))
+
+
+def _bases(main: Function) -> dict[Value, Value]:
+    """The value whose memory each value is: itself, but for views."""
+    base = {v: v for v in main.inputs}
+    for op in main.region.body:
+        for v in op.results:
+            base[v] = base[op.operands[0]] if op.name == "det.reshape" else v
+    return base
+
+
+def _bytes(type: TensorType) -> Dim:
+    return type.size * (1 if type.dtype is DType.BOOL else type.dtype.numpy.itemsize)
+
+
+class _Slots:
+    """Slots of the arena while ops are gone through."""
+
+    def __init__(self) -> None:
+        self.sizes: list[Dim] = []
+        self._busy: dict[int, int] = {}  # slot -> last op that uses it
+
+    def take(self, size: Dim, until: int) -> int:
+        """The free slot that fits best: the smallest that is large enough, or else the largest,
+        which grows."""
+        free = [s for s in range(len(self.sizes)) if s not in self._busy]
+        if free:
+            wanted = _nominal(size)
+            slot = min(free, key=lambda s: _misfit(_nominal(self.sizes[s]), wanted))
+            self.sizes[slot] = dim_max(self.sizes[slot], size)
+        else:
+            slot = len(self.sizes)
+            self.sizes.append(size)
+        self._busy[slot] = until
+        return slot
+
+    def release(self, done: int) -> None:
+        """Free the slots whose last user is done."""
+        self._busy = {s: until for s, until in self._busy.items() if until > done}
+
+
+def _nominal(size: Dim) -> int:
+    return evaluate(size, dict.fromkeys(symbols(size), _NOMINAL))
+
+
+def _misfit(has: int, wanted: int) -> tuple[bool, int]:
+    return (has < wanted, abs(has - wanted))

@@ -1,0 +1,86 @@
+"""After this pass an ONNX program has no dead op and draws no random numbers.
+
+Random ops are refused, by name, while there is no generator to give them a seed. What needs more
+than its first output, or trains, is left for legalization to judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from aivmc.ir.core import Function, Module, Op, Value
+from aivmc.ir.errors import UnsupportedError
+from aivmc.passes.base import Pass
+from aivmc.passes.legality import require_stage
+from aivmc.passes.ordering import in_order
+from aivmc.passes.rewriting import NoMatch, Results, Rewriter, rewrite_module
+
+RANDOM = frozenset(
+    f"onnx.{name}"
+    for name in (
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    )
+)
+_TRAINING_MODE = 2  # Dropout's input that says whether it drops anything
+
+
+@dataclass(frozen=True)
+class StripNondeterminism(Pass):
+    """Drop dead ops, Identity and inference-time Dropout; refuse random ops."""
+
+    name: ClassVar[str] = "strip-nondeterminism"
+
+    def requires(self, module: Module) -> None:
+        require_stage(module, "onnx")
+
+    def run(self, module: Module) -> Module:
+        module = module.with_main(_live(module.main))
+        used = {value for op in module.walk() for value in op.operands}
+        out = rewrite_module(module, lambda op, b: _strip(op, b, used))
+        out = out.with_main(_live(out.main))
+        _refuse_random(out)
+        return out
+
+
+def _strip(op: Op, b: Rewriter, used: set[Value]) -> Results | NoMatch:
+    if op.name not in ("onnx.Identity", "onnx.Dropout"):
+        return NoMatch("has an effect at inference")
+    if op.name == "onnx.Dropout" and not _is_inactive(op, b):
+        return NoMatch("its training mode is on, or known only when it runs")
+    if any(value in used for value in op.results[1:]):
+        return NoMatch("its mask is used")
+    return (op.operands[0],) * len(op.results)
+
+
+def _is_inactive(op: Op, b: Rewriter) -> bool:
+    """Whether a Dropout passes its input on: without a training mode, or with a constant false."""
+    if len(op.operands) <= _TRAINING_MODE:
+        return True
+    mode = op.operands[_TRAINING_MODE]
+    constant = b.constant_of(mode)
+    if constant is not None:
+        return not constant.data.any()
+    return b.produced_by(mode, "onnx.none") is not None
+
+
+def _live(main: Function) -> Function:
+    return Function(main.name, in_order(main.region), main.output_names)
+
+
+def _refuse_random(module: Module) -> None:
+    names: dict[str, list[str]] = {}
+    for op in module.walk():
+        if op.name in RANDOM:
+            names.setdefault(op.name.removeprefix("onnx."), []).append(repr(op.location.name))
+    if names:
+        listed = "".join(f"\n  {kind} ({', '.join(found)})" for kind, found in names.items())
+        raise UnsupportedError(
+            "random ops can't be compiled: there is no seeded generator for them yet. "
+            f"Replace them by inputs:{listed}"
+        )
