@@ -19,7 +19,7 @@ from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.text import print_module
 from aivmc.passes.manager import Observer, run_pipeline
 from aivmc.passes.pipelines import KERNEL
-from aivmc.passes.plan_memory import MemoryPlan, plan_memory
+from aivmc.passes.plan_memory import Buffer, MemoryPlan, plan_memory
 
 
 @dataclass
@@ -102,10 +102,8 @@ def _lower_module(canonical: Module, target: CpuTarget, observer: Observer | Non
 
 
 def _add_step(build: _Build, op: Op, constants: Mapping[Value, Constant]) -> None:
-    numbers = [build.buffer(b.kind, b.which) for b in map(build.memory.buffers.get, op.operands) if b]
-    packed = False
-    if op.name == "kernel.contract":
-        packed = _pack(build, op, constants, numbers)
+    buffers = [build.memory.buffers[v] for v in op.operands]
+    packed = op.name == "kernel.contract" and _pack(build, op, constants, buffers)
     key = (packed, describe(op))
     if key not in build.functions:
         kernel = lower(_name(build, op), op, build.module.symbols, build.target, packed)
@@ -113,11 +111,11 @@ def _add_step(build: _Build, op: Op, constants: Mapping[Value, Constant]) -> Non
             kernel.name, kernel.tasks, kernel.scratch_bytes, kernel.function()
         )
     function = build.functions[key]
-    results = (build.memory.buffers[v] for v in op.results)
+    buffers += [build.memory.buffers[v] for v in op.results]
     build.steps.append(
         {
             "function": function.name,
-            "buffers": [*numbers, *(build.buffer(b.kind, b.which) for b in results)],
+            "buffers": [build.buffer(b.kind, b.which) for b in buffers],
             "dims": list(range(len(build.module.symbols))),
             "tasks": str(function.tasks),
             "parallel": function.tasks != 1,
@@ -126,7 +124,7 @@ def _add_step(build: _Build, op: Op, constants: Mapping[Value, Constant]) -> Non
 
 
 def _pack(
-    build: _Build, op: Op, constants: Mapping[Value, Constant], numbers: list[int]
+    build: _Build, op: Op, constants: Mapping[Value, Constant], buffers: list[Buffer]
 ) -> bool:
     """Give a contraction its constant weights packed, if it takes them so."""
     from_root = _weights_operand(op)
@@ -141,7 +139,7 @@ def _pack(
         array = packing.apply(constant.data)
         known[packing] = tensor_digest(array)
         build.packed[known[packing]] = (packing, array)
-    numbers[from_root] = build.buffer("constant", known[packing])
+    buffers[from_root] = Buffer("constant", known[packing])
     return True
 
 

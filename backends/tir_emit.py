@@ -14,8 +14,10 @@ from typing import Any
 
 from tvm import tirx
 
+from aivmc.backends import emit_float
 from aivmc.ir import dims as ir_dims
 from aivmc.ir.dims import Dim, FloorDiv, Max, Symbol
+from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.types import DType
 
 Expr = Any  # a TIR expression
@@ -84,6 +86,9 @@ class TirEmit:
         return dtype_of(x)
 
     def const(self, value: float | int | bool, dtype: DType) -> Expr:
+        if dtype.is_float and dtype.bits < 32:
+            bits = int(NumpyEmit().const(value, dtype).view("u2"))
+            return self.bitcast(tirx.const(bits, "uint16"), dtype)
         if dtype.is_float:
             return tirx.const(float(value), tir_type(dtype))
         return tirx.const(value, tir_type(dtype))
@@ -144,7 +149,7 @@ class TirEmit:
         a, b = self._match(a, b)
         dtype = self.dtype(a)
         if dtype.is_float:
-            raise TypeError("a float remainder is not emitted: it has no fixed sequence yet")
+            return emit_float.remainder(self, a, b)
         zero = self._like(0, a)
         remainder = tirx.truncmod(a, self._safe_divisor(a, b))
         if dtype.is_signed:
@@ -293,7 +298,25 @@ class TirEmit:
             return self.not_(self.eq(x, self._like(0, x)))
         if source.is_float and dtype.is_integer:
             return self._saturating(x, dtype)
+        if source is DType.BF16:
+            return self.cast(emit_float.from_bf16(self, x), dtype)
+        if dtype.is_float and dtype.bits < 32:
+            return self._narrowed(x, dtype)
         return tirx.Cast(tir_type(dtype, lanes_of(x)), x)
+
+    def _narrowed(self, x: Expr, dtype: DType) -> Expr:
+        """A float of 16 bits from anything but bf16, rounded once."""
+        source = self.dtype(x)
+        if source.is_integer and source.bits == 64:
+            x = emit_float.integer_to_odd(self, x)
+        elif not source.is_float or source.bits < 32:
+            x = self.cast(x, DType.F64 if source.bits == 32 else DType.F32)
+        if self.dtype(x) is DType.F64:
+            x = emit_float.to_odd(self, x)
+        return emit_float.to_bf16(self, x) if dtype is DType.BF16 else self._converted(x, dtype)
+
+    def _converted(self, x: Expr, dtype: DType) -> Expr:
+        return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)
 
     def _saturating(self, x: Expr, dtype: DType) -> Expr:
         name = "llvm.fptosi.sat" if dtype.is_signed else "llvm.fptoui.sat"

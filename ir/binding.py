@@ -38,7 +38,8 @@ def bind_symbols(
             if wanted != shapes[name][axis]:
                 raise _misfit(name, type, shapes[name], f"dim {axis} must be {wanted}{why}")
     for symbol, (low, high) in bounds.items():
-        if symbol in values and not low <= values[symbol] <= (high or values[symbol]):
+        value = values.get(symbol, low)
+        if value < low or (high is not None and value > high):
             limits = f"at least {low}" if high is None else f"in {low}..{high}"
             raise InputError(f"{symbol} must be {limits}, but {binder[symbol]}")
     for a, b in constraints:

@@ -66,8 +66,7 @@ class _Layouts:
         """The value channels last; values of rank below 3 broadcast along the last axes."""
         if value not in self.as_last:
             first = self.as_first[value]
-            permutation = channels_last(first.tensor.rank)
-            self.as_last[value] = self.builder.op("det.transpose", first, permutation=permutation)
+            self.as_last[value] = self._transpose(first, channels_last(first.tensor.rank))
         return self.as_last[value]
 
     def convert(self, op: Op) -> None:
@@ -111,7 +110,15 @@ class _Layouts:
             return first
         shape = (1,) * (rank - value.tensor.rank) + tuple(value.tensor.shape)
         full = self.builder.op("det.reshape", first, shape=shape)
-        return self.builder.op("det.transpose", full, permutation=channels_last(rank))
+        return self._transpose(full, channels_last(rank))
+
+    def _transpose(self, value: Value, permutation: tuple[int, ...]) -> Value:
+        """A transpose, or the view that it is where it moves only axes of size 1."""
+        shape = value.tensor.shape
+        wide = [axis for axis in permutation if shape[axis] != 1]
+        if wide == sorted(wide):
+            return self.builder.op("det.reshape", value, shape=tuple(shape[p] for p in permutation))
+        return self.builder.op("det.transpose", value, permutation=permutation)
 
     def _follows(self, op: Op) -> bool:
         """Whether the op should be computed channels last: some operand is, and it can."""

@@ -37,6 +37,7 @@ class Group:
 
     kind: str
     root: Op
+    is_free: bool = False  # a constant, or a view of one or of an input: there from the start
     ops: list[Op] = field(default_factory=list)
 
     @property
@@ -71,7 +72,11 @@ def _form_groups(ops: Iterable[Op]) -> list[Group]:
         index = _group_to_join(op, groups, made_by)
         if index is None:
             index = len(groups)
-            groups.append(Group(_kind(op), op))
+            kind = _kind(op)
+            free = kind == "top" and all(
+                v not in made_by or groups[made_by[v]].is_free for v in op.operands
+            )
+            groups.append(Group(kind, op, free))
         groups[index].ops.append(op)
         made_by.update((v, index) for v in op.results)
     return groups
@@ -98,15 +103,11 @@ def _reduces_trailing_axes(op: Op) -> bool:
 
 def _group_to_join(op: Op, groups: Sequence[Group], made_by: dict[Value, int]) -> int | None:
     producers = [made_by[v] for v in op.operands if v in made_by]
-    producers = [i for i in producers if groups[i].kind != "top" or not _is_constant(groups[i])]
+    producers = [i for i in producers if not groups[i].is_free]
     if not producers:
         return None
     latest = max(producers)
     return latest if _fits(op, groups[latest], made_by, latest) else None
-
-
-def _is_constant(group: Group) -> bool:
-    return group.root.name == "det.constant"
 
 
 def _fits(op: Op, group: Group, made_by: dict[Value, int], index: int) -> bool:
@@ -167,8 +168,8 @@ def _rebuild(main: Function, groups: list[Group]) -> Function:
     values: dict[Value, Value] = {}
     constants = {op.result: op for g in groups for op in g.ops if op.name == "det.constant"}
     builder = Builder(main.inputs)
-    # Constants first: a group may have been joined by ops that read later ones.
-    for group in sorted(groups, key=lambda g: not _is_constant(g)):
+    # Constants and their views first: a group may have been joined by ops that read later ones.
+    for group in sorted(groups, key=lambda g: not g.is_free):
         builder.location = group.root.location
         if group.kind == "top":
             for op in group.ops:

@@ -47,6 +47,8 @@ def _value(name: str, dtype: Any, shape: Shape) -> onnx.ValueInfoProto:
 
 def with_declared_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with inferred output types, which ONNX Runtime wants."""
+    for output in model.graph.output:
+        output.ClearField("type")
     inferred = onnx.shape_inference.infer_shapes(model).graph
     types = {v.name: v.type for v in inferred.value_info} | {
         v.name: v.type for v in inferred.output

@@ -20,9 +20,10 @@ from aivmc.passes.manager import DumpDirectory, Observer, Observers, PrintAfter
 
 
 class ProgressBar(Observer):
-    """A bar on standard error, where that is a terminal; its parts are passes."""
+    """A bar on standard error, where that is a terminal. Its parts are the passes, and for each
+    target the making of its code, which follows the target's pipeline."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: int) -> None:
         console = Console(stderr=True)
         columns = (
             *(TextColumn("{task.description:<24}"), BarColumn()),
@@ -32,7 +33,8 @@ class ProgressBar(Observer):
             *columns, console=console, transient=True, disable=not console.is_terminal
         )
         self._task = self._progress.add_task("reading the model", total=None)
-        self._total = 0
+        self._total = targets
+        self._pipelines = 0
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -48,7 +50,9 @@ class ProgressBar(Observer):
 
     def before_pipeline(self, module: Module, passes: Sequence[Pass]) -> None:
         self._total += len(passes)
-        self._progress.update(self._task, total=self._total)
+        self._pipelines += 1
+        code_made = self._pipelines > 2  # the first pipeline makes the canonical program
+        self._progress.update(self._task, total=self._total, advance=code_made)
 
     def before_pass(self, pass_: Pass) -> None:
         self._progress.update(self._task, description=pass_.name)
@@ -72,7 +76,7 @@ def run(
     plugins = load_plugins(plugin_modules)
     _check_pass_names(print_after, canonical_passes(plugins))
     out = sys.stderr if as_json else sys.stdout
-    with ProgressBar() as bar:
+    with ProgressBar(len(resolve_targets(targets))) as bar:
         observers: list[Observer] = [bar, PrintAfter(print_after, out.write)]
         if dump_ir is not None:
             observers.append(DumpDirectory(dump_ir))

@@ -13,7 +13,7 @@ from aivmc.cli.output import print_json, print_table, print_text
 from aivmc.kernel_file.manifest import FORMAT_VERSION, NUMERICS_VERSION
 from aivmc.runtime.environment import describe, missing_features
 
-_COMPILER = ("apache-tvm", "llvmlite", "onnx", "numpy", "ml_dtypes", "lark", "networkx")
+_COMPILER = ("apache-tvm", "llvmlite", "onnx", "numpy", "ml_dtypes", "lark")
 
 
 def run(as_json: bool) -> None:

@@ -21,7 +21,7 @@ from aivmc.ir.constants import Array, Constant
 from aivmc.ir.core import Location, Op, Region, Value
 from aivmc.ir.types import UnknownType
 
-_OP_LIMIT = 1_000_000  # functions that call functions can grow without bound
+_OP_LIMIT = 250_000  # functions that call functions can grow without bound
 Opsets = Mapping[str, int]
 FunctionKey = tuple[str, str, str]  # domain, name, overload
 

@@ -186,9 +186,13 @@ def _from_json(data: Json) -> Manifest:
         str(data["semantic"]),
         tuple(_packed(c) if "packed" in c else _stored(c) for c in data["constants"]),
         tuple(map(_stored, data["packed"])),
-        {n: Target(tuple(t["requires"]), str(t["code"])) for n, t in data["targets"].items()},
+        {n: _target(t) for n, t in data["targets"].items()},
         {n: Digest(d["bytes"], str(d["sha256"])) for n, d in data["members"].items()},
     )
+
+
+def _target(data: Json) -> Target:
+    return Target(tuple(map(str, data["requires"])), str(data["code"]))
 
 
 def _stored(data: Json) -> Stored:

@@ -50,13 +50,18 @@ class Signature:
         return Signature(
             tuple((str(v["name"]), parse_type(v["type"])) for v in data["inputs"]),
             tuple((str(v["name"]), parse_type(v["type"])) for v in data["outputs"]),
-            {str(n): Bounds(b["low"], b["high"]) for n, b in data["symbols"].items()},
+            {str(n): _bounds(b["low"], b["high"]) for n, b in data["symbols"].items()},
             tuple((dims.parse(a), dims.parse(b)) for a, b in data["constraints"]),
         )
 
 
+def _bounds(low: Json, high: Json) -> Bounds:
+    if type(low) is not int or type(high) not in (int, type(None)):
+        raise ValueError("the bounds of a symbol are not integers")
+    return Bounds(low, high)
+
+
 _TYPE = re.compile(r"(\w+)\[(.*)\]")
-_SEPARATOR = re.compile(r", (?![^(]*\))")  # max(a, b) holds a comma too
 
 
 def parse_type(text: str) -> TensorType:
@@ -64,5 +69,18 @@ def parse_type(text: str) -> TensorType:
     match = _TYPE.fullmatch(text)
     if match is None:
         raise ValueError(f"not a tensor type: {text!r}")
-    shape = tuple(map(dims.parse, _SEPARATOR.split(match[2]))) if match[2] else ()
+    shape = tuple(map(dims.parse, _dim_texts(match[2]))) if match[2] else ()
     return TensorType(DType(match[1]), shape)
+
+
+def _dim_texts(listed: str) -> list[str]:
+    """The text split at its commas, but not at those inside ``max(a, b)``."""
+    texts = [""]
+    depth = 0
+    for character in listed:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            texts.append("")
+        else:
+            texts[-1] += character
+    return texts

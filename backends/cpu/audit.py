@@ -60,7 +60,7 @@ _CONTROL = _words("br switch ret call unreachable phi select freeze")
 _MEMORY = _words("alloca load store getelementptr")
 _INTEGER = _words(
     "add sub mul udiv sdiv urem srem shl lshr ashr and or xor icmp trunc zext sext "
-    "bitcast ptrtoint inttoptr"
+    "bitcast ptrtoint inttoptr extractvalue"
 )
 _VECTOR = _words("extractelement insertelement shufflevector")
 _FLOAT_ARITHMETIC = _words("fneg fadd fsub fmul fdiv")  # frem is a library call

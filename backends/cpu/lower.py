@@ -16,7 +16,9 @@ from aivmc.backends.cpu.schedules.reduce import lower_reduce, lower_window
 from aivmc.backends.cpu.schedules.rows import lower_rows
 from aivmc.backends.cpu.schedules.single import lower_single
 from aivmc.backends.cpu.targets import CpuTarget
+from aivmc.backends.tir_emit import is_emittable
 from aivmc.ir.core import Op
+from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.types import DType
 
 _CONTRACTIONS = ("det.matmul", "det.conv")
@@ -24,7 +26,11 @@ _CONTRACTIONS = ("det.matmul", "det.conv")
 
 def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: bool) -> Kernel:
     """The function ``name`` of a kernel op; ``packed`` says that a contraction's weights are."""
+    _check_dtypes(op)
     kernel = new_kernel(name, op, symbols)
+    if all(v.tensor.size == 0 for v in kernel.outputs):
+        kernel.tasks = 0
+        return kernel
     schedules: dict[str, Any] = {
         "kernel.map": lower_map,
         "kernel.concat": lower_concat,
@@ -38,6 +44,13 @@ def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: 
     else:
         schedules[op.name](kernel)
     return kernel
+
+
+def _check_dtypes(op: Op) -> None:
+    for inner in op.regions[0].ops:
+        for value in (*inner.operands, *inner.results):
+            if not is_emittable(value.tensor.dtype):
+                raise UnsupportedError(f"{inner.name} on {value.tensor.dtype.value}")
 
 
 def contraction(op: Op) -> Op:

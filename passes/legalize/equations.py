@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aivmc.ir.core import Bounds
 from aivmc.ir.dims import Dim, Symbol, symbols
@@ -18,9 +18,10 @@ class Solved(Exception):  # noqa: N818 - an event rather than an error
 
 
 class Equations:
-    """Collects equalities of dims."""
+    """Collects equalities of dims. ``order`` lists the symbols as the inputs bring them."""
 
-    def __init__(self, bounds: Mapping[str, Bounds]) -> None:
+    def __init__(self, order: Sequence[str], bounds: Mapping[str, Bounds]) -> None:
+        self._order = order
         self._bounds = bounds
         self._constraints: dict[tuple[Dim, Dim], None] = {}
 
@@ -33,9 +34,9 @@ class Equations:
         if (a, b) in self._constraints or (b, a) in self._constraints:
             return
         present = symbols(a) | symbols(b)
-        for name in reversed(list(self._bounds)):  # the later symbol goes, whatever its name
+        for name in reversed(self._order):  # the later symbol goes, whatever its name
             solution = _solve(a - b, name) if name in present else None
-            if solution is not None and self._bounds[name] == Bounds():
+            if solution is not None and self._bounds.get(name, Bounds()) == Bounds():
                 raise Solved(name, solution)
         self._constraints[a, b] = None
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import aivmc.ir.ops  # noqa: F401 - registers the definitions
 from aivmc.ir.builder import Builder
-from aivmc.ir.core import Function, Module, Op, Region, Value
+from aivmc.ir.core import Bounds, Function, Module, Op, Region, Value
 from aivmc.ir.dims import Dim, substitute, symbols
 from aivmc.ir.errors import IRError, UnsupportedError
 from aivmc.ir.types import DType, TensorType, Type
@@ -69,7 +69,9 @@ def legalize(module: Module) -> Module:
 
 def _attempt(module: Module, solved: Mapping[str, Dim]) -> Module:
     arguments = tuple(Value(_typed(v.type, solved), v.name) for v in module.main.inputs)
-    equations = Equations(module.symbols)
+    shapes = [v.type.shape for v in arguments if isinstance(v.type, TensorType)]
+    used = list(dict.fromkeys(s for dims in shapes for d in dims for s in sorted(symbols(d))))
+    equations = Equations(used, module.symbols)
     builder = Builder(arguments)
     legalizer = _Legalizer(Conversion(builder, equations))
     for old, new in zip(module.main.inputs, arguments):
@@ -79,12 +81,10 @@ def _attempt(module: Module, solved: Mapping[str, Dim]) -> Module:
     builder.location = module.main.region.terminator.location
     results = [v for v in outputs if v is not None]
     region = _without_dead_ops(builder.terminate("return", *results))
-    shapes = [v.type.shape for v in arguments if isinstance(v.type, TensorType)]
-    used = {s for dims in shapes for d in dims for s in symbols(d)}
     return Module(
         {"main": Function("main", region, module.main.output_names)},
         "det",
-        {name: bounds for name, bounds in module.symbols.items() if name in used},
+        {name: module.symbols.get(name, Bounds()) for name in used},
         equations.constraints,
     )
 

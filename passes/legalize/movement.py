@@ -124,11 +124,13 @@ def sliced(dim: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim]:
     """First position and number of elements of a slice, with ends clamped as Python does."""
     if step == 0:
         raise Reject("a step of 0")
-    if step > 0:
-        first, stop = _clamped(start, dim, 0, dim), _clamped(end, dim, 0, dim)
-        return first, dim_max(ceil_div(stop - first, step), 0)
-    first, stop = _clamped(start, dim, -1, dim - 1), _clamped(end, dim, -1, dim - 1)
-    return first, dim_max(ceil_div(first - stop, -step), 0)
+    low: Dim = 0 if step > 0 else -1
+    high = dim + low
+    first, stop = _clamped(start, dim, low, high), _clamped(end, dim, low, high)
+    begin, end = (low, high) if step > 0 else (high, low)
+    count = ceil_div(stop - first if step > 0 else first - stop, abs(step))
+    ordered = first == begin or stop == end  # both are clamped to the axis
+    return first, count if ordered else dim_max(count, 0)
 
 
 def _clamped(position: Dim, dim: Dim, low: Dim, high: Dim) -> Dim:

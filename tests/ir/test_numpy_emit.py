@@ -6,6 +6,7 @@ import math
 import struct
 import warnings
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def triples(values: list[float], dtype: DType) -> list[np.ndarray]:
 )
 def test_fma_on_special_values(dtype, values):
     a, b, c = triples(values, dtype)
-    want = [ieee_fma(*map(float, t), dtype) for t in zip(a, b, c)]
+    want = [ieee_fma(float(p), float(q), float(r), dtype) for p, q, r in zip(a, b, c)]
     assert same_bits(E.fma(a, b, c), np.array(want).astype(dtype.numpy))
 
 
@@ -107,7 +108,7 @@ def adversarial(dtype: DType, seed: int, count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("dtype", [DType.F32, DType.F64], ids=["f32", "f64"])
 def test_fma_is_rounded_once_on_adversarial_triples(dtype):
     a, b, c = adversarial(dtype, 1, 6000)
-    want = [ieee_fma(*map(float, t), dtype) for t in zip(a, b, c)]
+    want = [ieee_fma(float(p), float(q), float(r), dtype) for p, q, r in zip(a, b, c)]
     assert same_bits(E.fma(a, b, c), np.array(want).astype(dtype.numpy))
 
 
@@ -236,7 +237,7 @@ def test_cast_to_bool_is_unequal_to_zero():
 
 
 def integer_samples(dtype: DType) -> list[int]:
-    info = np.iinfo(dtype.numpy)
+    info: Any = np.iinfo(dtype.numpy)
     edge = [info.min, info.min + 1, info.max, info.max - 1, 0, 1, 2, 3, 7, info.max // 2]
     return edge + ([-1, -2, -3, -7] if dtype.is_signed else [])
 
@@ -255,7 +256,7 @@ def test_integer_arithmetic(dtype):
     def quotient(p: int, q: int) -> int:
         return 0 if q == 0 else abs(p) // abs(q) * (1 if (p < 0) == (q < 0) else -1)
 
-    expected = {
+    expected: dict[str, Any] = {
         "add": lambda p, q: p + q,
         "sub": lambda p, q: p - q,
         "mul": lambda p, q: p * q,
@@ -333,8 +334,8 @@ def test_float_arithmetic_is_ieee():
     zero, one = np.float32(0), np.float32(1)
     assert E.div(one, E.neg(zero)) == -math.inf
     assert np.isnan(E.div(zero, zero)) and np.isnan(E.sqrt(-one))
-    assert same_bits(E.rem(np.float32(-5.5), np.float32(2)), np.float32(-1.5))
-    assert same_bits(E.sub(one, one), zero)
+    assert same_bits(E.rem(np.float32(-5.5), np.float32(2)), np.array(-1.5, np.float32))
+    assert same_bits(E.sub(one, one), np.array(zero))
 
 
 def test_bitcast_keeps_bits_and_checks_widths():

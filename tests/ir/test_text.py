@@ -223,7 +223,7 @@ def test_every_attribute_kind_round_trips(kind: str) -> None:
         'a"b',
         ("a", ""),
         DType.F8E8M0,
-        Constant.of(np.float32([1])),
+        Constant.of(np.array([1], np.float32)),
         (),
         (1.0, float("-inf")),
     ]

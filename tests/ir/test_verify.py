@@ -24,7 +24,7 @@ def good() -> Module:
     """y = map(x + c)(neg)"""
     x = Value(F32, "x")
     builder = Builder([x], Location("Add_0"))
-    c = builder.constant(np.float32([1, 2]))
+    c = builder.constant(np.array([1, 2], np.float32))
     total = builder.op("det.add", x, c)
     inner = Builder([Value(F32)])
     region = inner.terminate("yield", inner.op("det.neg", *inner.region.arguments))

@@ -107,7 +107,8 @@ def test_ledger() -> None:
 
 
 def test_observers(tmp_path: Path) -> None:
-    folder, printed, timing = tmp_path / "a" / "b", [], Timing()
+    folder, timing = tmp_path / "a" / "b", Timing()
+    printed: list[str] = []
     observers = Observers(
         DumpDirectory(folder), PrintAfter(["canonicalize"], printed.append), timing
     )

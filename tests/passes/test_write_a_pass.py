@@ -46,7 +46,7 @@ def test_the_example_file_is_the_documents() -> None:
 
 def test_the_command_prints_what_the_document_says(plugin, module) -> None:
     command, printed = blocks("console")[0].split("\n", 1)
-    text = re.search(r'-p "([^"]+)"', command)[1]
+    (text,) = re.findall(r'-p "([^"]+)"', command)
     after, _ = run_pipeline(module, parse_pipeline(text, plugin))
     assert print_module(after) == printed
 

@@ -8,8 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,9 @@ from aivmc.backends.cpu.targets import resolve
 from aivmc.ir.errors import AivmcError
 from aivmc.runtime.environment import cpu_features, describe, missing_features
 from aivmc.runtime.native import NativeKernel
+from tests.float_environment import DEFAULT, ENVIRONMENT, HOSTILE
 
 TARGET = resolve("x86-64-v3")
-DEFAULT = 0x1F80
-HOSTILE = [
-    DEFAULT | 0x8040,  # flush to zero, denormals are zero
-    DEFAULT | 0x2000,  # round down
-    DEFAULT | 0x4000 | 0x8040,  # round up, flush
-    DEFAULT | 0x6000,  # round to zero
-]
 
 # Each kernel function loops over its tasks; the body has %i, its successor index is %next.
 FRAME = """
@@ -100,54 +92,6 @@ def rotations(count: int) -> tuple[Step, ...]:
         Step("rotate", (i % 2, (i + 1) % 2), (0,), parallel=i % 5 not in (2, 3))
         for i in range(count)
     )
-
-
-class Environment:
-    """Reads and writes this thread's MXCSR."""
-
-    def __init__(self) -> None:
-        text = """
-        declare void @llvm.x86.sse.stmxcsr(ptr)
-        declare void @llvm.x86.sse.ldmxcsr(ptr)
-        define void @get(ptr %p) {
-          call void @llvm.x86.sse.stmxcsr(ptr %p)
-          ret void
-        }
-        define void @set(ptr %p) {
-          call void @llvm.x86.sse.ldmxcsr(ptr %p)
-          ret void
-        }"""
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine()
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
-        self.engine.finalize_object()
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        self._get, self._set = (
-            kind(self.engine.get_function_address(name)) for name in ("get", "set")
-        )
-        self.word = np.zeros(1, np.uint32)
-
-    @property
-    def control(self) -> int:
-        """MXCSR without its sticky exception flags."""
-        self._get(self.word.ctypes.data)
-        return int(self.word[0]) & ~0x3F
-
-    @contextmanager
-    def mode(self, control: int) -> Iterator[None]:
-        self._write(control)
-        try:
-            yield
-        finally:
-            self._write(DEFAULT)
-
-    def _write(self, control: int) -> None:
-        self.word[0] = control
-        self._set(self.word.ctypes.data)
-
-
-ENVIRONMENT = Environment()
 
 
 def run_rotations(kernel: NativeKernel, steps: int, n: int) -> np.ndarray[Any, Any]:

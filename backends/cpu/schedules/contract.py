@@ -23,12 +23,14 @@ from aivmc.backends.cpu.schedules.tile import (
     compute_tile,
 )
 from aivmc.backends.cpu.targets import CpuTarget
-from aivmc.backends.tir_emit import Expr, i64
+from aivmc.backends.tir_emit import Expr, i64, splat
 from aivmc.ir.core import Op, Region, Value
 from aivmc.ir.dims import Dim, ceil_div, product
+from aivmc.ir.elementary import ELEMENTARY
 from aivmc.ir.types import DType
 
 _TASKS = 32  # at least, where there is that much to do
+_LIGHT = 24  # ops of an epilogue that is unrolled with its tile
 
 
 def packing(root: Op, weights: str) -> Packing | None:
@@ -251,6 +253,8 @@ class _Contraction:
         self.full = columns // LANES  # panels without a missing column
         self.tile = choose_tile(target, geometry.rows, ceil_div(columns, LANES))
         self.root = geometry.epilogue.arguments[0]
+        names = [op.name.removeprefix("det.") for op in geometry.epilogue.ops]
+        self.heavy = len(names) > _LIGHT or any(n in ELEMENTARY or n == "pow" for n in names)
         self.spare = i64(0)
         if not packed and columns % LANES != 0:
             self.spare = kernel.code.bind(kernel.take_scratch(geometry.chain.channels * LANES))
@@ -385,10 +389,45 @@ class _Contraction:
             return self.b.load(b_base + offset, LANES)
 
         result = compute_tile(code, self.emit, width, geometry.chain, Operands(a, b))
+        if self.heavy:
+            self._finish_in_loop(code, shape.panels == 0, width, line, row, first, result)
+            return
         for r in range(width.rows):
             outer = geometry.outer(code, line, code.bind(row + r))
             for panel in range(width.panels):
                 self._finish(code, shape.panels == 0, outer, first + panel, result(r, panel))
+
+    def _finish_in_loop(
+        self,
+        code: Code,
+        partial: bool,
+        shape: TileShape,
+        line: Expr,
+        row: Expr,
+        first: Expr,
+        result: Callable[[int, int], Expr],
+    ) -> None:
+        """A long epilogue once for each vector of the tile, which waits in memory: unrolled, its
+        values would crowd the accumulators out of the registers."""
+        tile = code.array(shape.rows * shape.panels * LANES, DType.F32)
+        for r in range(shape.rows):
+            for panel in range(shape.panels):
+                tile.store(code, i64((r * shape.panels + panel) * LANES), result(r, panel))
+
+        def one_row(scope: Code, r: Expr) -> None:
+            outer = self.geometry.outer(scope, line, scope.bind(row + r))
+            scope.loop(
+                shape.panels,
+                lambda inner, panel: self._finish(
+                    inner,
+                    partial,
+                    outer,
+                    first + panel,
+                    tile.load(inner.bind((r * shape.panels + panel) * LANES), LANES),
+                ),
+            )
+
+        code.loop(shape.rows, one_row)
 
     def _finish(
         self, code: Code, partial: bool, outer: list[Expr], panel: Expr, x: Expr
@@ -400,22 +439,33 @@ class _Contraction:
         if not partial:
             self._store(code, [*outer, vector_index(column)], x)
             return
-        lanes = code.array(LANES, DType.F32)
-        lanes.store(code, i64(0), x)
-        code.loop(
-            self.emit.dim(self.geometry.columns) - column,
-            lambda s, i: self._store(s, [*outer, s.bind(column + i)], s.bind(lanes.load(i))),
-        )
+        # Lanes beyond the last column compute on that column's operands and are not stored.
+        last = self.emit.dim(self.geometry.columns - 1)
+        lanes = tirx.Min(vector_index(column), tirx.Broadcast(last, LANES))
+        for value, y in self._results(code, [*outer, lanes], x):
+            memory = self.geometry.memory[value]
+            row = code.array(LANES, value.tensor.dtype)
+            row.store(code, i64(0), splat(y, LANES))
+            code.loop(
+                self.emit.dim(self.geometry.columns) - column,
+                lambda s, i, memory=memory, row=row: memory.store(  # type: ignore[misc]
+                    s, [*outer, s.bind(column + i)], row.load(i)
+                ),
+            )
 
     def _store(self, code: Code, index: list[Expr], x: Expr) -> None:
+        for value, y in self._results(code, index, x):
+            self.geometry.memory[value].store(code, index, y)
+
+    def _results(self, code: Code, index: list[Expr], x: Expr) -> list[tuple[Value, Expr]]:
+        """What the epilogue makes of ``x``, the contraction's result at ``index``."""
         geometry = self.geometry
         known: dict[Value, Callable[[Sequence[Expr]], Expr]] = {
             v: geometry.memory[v].load for v in geometry.epilogue.arguments[1:]
         }
         known[self.root] = lambda _: x
         elements = Elements(code, self.emit, geometry.epilogue, known)
-        for value in geometry.epilogue.terminator.operands:
-            geometry.memory[value].store(code, index, elements.at(value, index))
+        return [(v, elements.at(v, index)) for v in geometry.epilogue.terminator.operands]
 
     def _fill_spare(self, code: Code, b_start: Expr, panel: Expr) -> None:
         """Copy the last columns of an activation into scratch memory, as a whole panel."""

@@ -18,6 +18,8 @@ from aivmc.backends.tir_emit import Expr, TirEmit, i64, splat
 from aivmc.ir.dims import Dim
 from aivmc.ir.types import DType
 
+_NOMINAL_ROWS, _NOMINAL_PANELS = 120, 12  # where the shape is symbolic
+_SHARES = 8  # tasks that a single row is split into, at least
 _UNROLL = 4  # channels at a time, where there is one tap
 
 
@@ -142,10 +144,12 @@ def _fill(code: Code, emit: TirEmit, array: Array, shape: TileShape, value: floa
 
 def choose_tile(target: CpuTarget, rows: Dim, panels: Dim) -> TileShape:
     """The tile that covers ``rows`` times ``panels`` in the fewest cycles of a simple model: two
-    fma and two loads a cycle, four cycles of latency."""
+    fma a cycle of four cycles' latency, two loads of a row a cycle, or one of a panel, which comes
+    from further away. A single row leaves panels for all threads."""
     wide = LANES * 32 // target.vector_bits  # registers of a panel's vector
     best, best_cost = TileShape(1, 1), float("inf")
-    for p in range(1, 17):
+    most = max(panels // _SHARES, 1) if rows == 1 and isinstance(panels, int) else 16
+    for p in range(1, min(most, 16) + 1):
         for r in range(1, 29):
             if not _fits(target.registers, r, p * wide):
                 break
@@ -158,12 +162,12 @@ def choose_tile(target: CpuTarget, rows: Dim, panels: Dim) -> TileShape:
 
 def _fits(registers: int, rows: int, width: int) -> bool:
     held = 1 if rows == 1 else width  # a single row takes b straight from memory
-    return rows * width + held + 1 <= registers
+    return rows * width + held + 1 <= registers * 15 // 16  # the rest is for what comes around
 
 
 def _cost(tile: TileShape, rows: Dim, panels: Dim, wide: int) -> float:
-    rows = rows if isinstance(rows, int) else 8 * tile.rows
-    panels = panels if isinstance(panels, int) else 4 * tile.panels
+    rows = rows if isinstance(rows, int) else _NOMINAL_ROWS
+    panels = panels if isinstance(panels, int) else _NOMINAL_PANELS
     row_tiles = [(tile.rows, rows // tile.rows), (rows % tile.rows, 1)]
     panel_tiles = [(tile.panels, panels // tile.panels), (panels % tile.panels, 1)]
     return sum(
@@ -172,4 +176,4 @@ def _cost(tile: TileShape, rows: Dim, panels: Dim, wide: int) -> float:
 
 
 def _cycles(rows: int, width: int) -> float:
-    return max(rows * width / 2, (rows + width) / 2, 4.0) + 0.02 * (rows + width)
+    return max(rows * width / 2, rows / 2 + width, 4.0) + 0.02 * (rows + width)

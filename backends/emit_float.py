@@ -1,0 +1,96 @@
+"""Float operations that processors lack, each written with those of ``Emit`` that they have.
+
+All are exact or rounded once, for every input.
+"""
+
+from __future__ import annotations
+
+from aivmc.ir.emit import Emit, Scalar
+from aivmc.ir.types import DType
+
+_DIGIT = 51  # bits of the quotient that one step of a long division finds
+
+
+def remainder(emit: Emit, a: Scalar, b: Scalar) -> Scalar:
+    """C ``fmod`` of f32 or f64 by long division.
+
+    From the largest ``b * 2^k`` that can be in ``|a|`` down to ``b``, as many as are in what is
+    left are taken away: fewer than 2^51, so that the rounded quotient is at most one too large. A
+    difference is a multiple of the smaller operand's last place and less than ``b * 2^k``: a
+    float, which ``fma`` gives exactly.
+    """
+    dtype = emit.dtype(a)
+    if dtype is DType.F32:
+        wide = (emit.cast(x, DType.F64) for x in (a, b))
+        return emit.cast(_remainder(emit, *wide, digits=6), dtype)
+    return _remainder(emit, a, b, digits=42)
+
+
+def _remainder(emit: Emit, a: Scalar, b: Scalar, digits: int) -> Scalar:
+    rest, divisor = emit.abs(a), emit.abs(b)
+    for digit in reversed(range(digits)):
+        rest = _take_multiples(emit, rest, _scaled(emit, divisor, digit * _DIGIT))
+    sign = emit.const(1 << 63, DType.U64)
+    signed = emit.or_(emit.bitcast(rest, DType.U64), emit.and_(emit.bitcast(a, DType.U64), sign))
+    return emit.select(emit.is_nan(b), b, emit.bitcast(signed, DType.F64))
+
+
+def _scaled(emit: Emit, x: Scalar, exponent: int) -> Scalar:
+    """``x * 2^exponent``; infinite where it overflows, and then in nothing finite."""
+    while exponent > 0:
+        step = min(exponent, 1020)
+        x = emit.mul(x, emit.const(2.0**step, DType.F64))
+        exponent -= step
+    return x
+
+
+def _take_multiples(emit: Emit, rest: Scalar, divisor: Scalar) -> Scalar:
+    count = emit.trunc(emit.div(rest, divisor))
+    left = emit.fma(emit.neg(count), divisor, rest)
+    negative = emit.lt(left, emit.const(0.0, DType.F64))
+    left = emit.select(negative, emit.add(left, divisor), left)
+    return emit.select(emit.le(divisor, rest), left, rest)
+
+
+def to_odd(emit: Emit, x: Scalar) -> Scalar:
+    """f64 to f32, inexact results to the neighbour whose last bit is 1: rounding that again to
+    fewer bits equals rounding ``x`` once (Boldo and Melquiond, 2008)."""
+    nearest = emit.cast(x, DType.F32)
+    back = emit.cast(nearest, DType.F64)
+    bits = emit.bitcast(nearest, DType.U32)
+    one = emit.const(1, DType.U32)
+    above = emit.lt(emit.abs(x), emit.abs(back))
+    stepped = emit.select(above, emit.sub(bits, one), emit.add(bits, one))
+    even = emit.eq(emit.and_(bits, one), emit.const(0, DType.U32))
+    exact = emit.or_(emit.eq(back, x), emit.is_nan(x))
+    kept = emit.or_(exact, emit.not_(even))
+    return emit.bitcast(emit.select(kept, bits, stepped), DType.F32)
+
+
+def integer_to_odd(emit: Emit, x: Scalar) -> Scalar:
+    """An integer of 64 bits as f64, with what doesn't fit kept in the last bit, as above."""
+    dtype = emit.dtype(x)
+    low = emit.const((1 << 11) - 1, dtype)
+    zero = emit.const(0, dtype)
+    lost = emit.not_(emit.eq(emit.and_(x, low), zero))
+    odd = emit.or_(emit.and_(x, emit.not_(low)), emit.const(1 << 11, dtype))
+    magnitude = emit.abs(x)
+    fits = emit.lt(emit.shr(magnitude, emit.const(53, dtype)), emit.const(1, dtype))
+    if dtype.is_signed:  # the least integer has no magnitude, and is exact
+        fits = emit.and_(fits, emit.le(zero, magnitude))
+    return emit.cast(emit.select(emit.and_(lost, emit.not_(fits)), odd, x), DType.F64)
+
+
+def to_bf16(emit: Emit, x: Scalar) -> Scalar:
+    """f32 to bf16: the upper half of the bits, nearest even."""
+    bits, half = emit.bitcast(x, DType.U32), emit.const(16, DType.U32)
+    last = emit.and_(emit.shr(bits, half), emit.const(1, DType.U32))
+    rounded = emit.add(bits, emit.add(last, emit.const(0x7FFF, DType.U32)))
+    rounded = emit.select(emit.is_nan(x), emit.const(0x7FC0_0000, DType.U32), rounded)
+    return emit.bitcast(emit.cast(emit.shr(rounded, half), DType.U16), DType.BF16)
+
+
+def from_bf16(emit: Emit, x: Scalar) -> Scalar:
+    """bf16 to f32, exactly."""
+    bits = emit.cast(emit.bitcast(x, DType.U16), DType.U32)
+    return emit.bitcast(emit.shl(bits, emit.const(16, DType.U32)), DType.F32)
