@@ -51,7 +51,7 @@ bench: $(VENV)/.dev
 	$(RUN) examples.bench.bench
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/generate_ops.py
+	$(RUN) docs.generate_ops
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -17,6 +17,7 @@ from aivmc.importer import import_model
 from aivmc.ir.constants import Array, Constant
 from aivmc.ir.core import Module
 from aivmc.ir.errors import AivmcError
+from aivmc.ir.float_environment import default_float_environment
 from aivmc.ir.interpret import interpret
 from aivmc.ir.text import large_constants, print_module
 from aivmc.kernel_file.reader import open_kernel
@@ -59,6 +60,7 @@ def compile(
         return Kernel(open_kernel(path))
 
 
+@default_float_environment()
 def compile_file(
     model: Any,
     path: str | Path,
@@ -75,6 +77,7 @@ def compile_file(
     return write_kernel(_contents(canonical, ledger, targets, artifacts, seed), path)
 
 
+@default_float_environment()
 def canonicalize(
     model: Any,
     shapes: Shapes | None = None,

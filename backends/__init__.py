@@ -1,4 +1,6 @@
 """Canonical IR to artifacts: lowering, schedules, code emission and its audit."""
 
 if __name__ != "aivmc.backends":
-    raise ImportError("import this package as aivmc.backends, not backends: its classes would load twice")
+    raise ImportError(
+        "import this package as aivmc.backends, not backends: its classes would load twice"
+    )

@@ -62,7 +62,20 @@ def dtype_of(x: Expr) -> DType:
 
 def splat(x: Expr, lanes: int) -> Expr:
     """``x`` with ``lanes`` lanes: repeated if it is a scalar."""
+    if dtype_of(x) is DType.BF16:
+        return bf16_of_bits(splat(bits_of_bf16(x), lanes))
     return x if lanes_of(x) == lanes else tirx.Broadcast(x, lanes)
+
+
+def bf16_of_bits(bits: Expr) -> Expr:
+    """A bf16 expression. TVM can't generate code on these: every one is made here, and taken apart
+    again before it gets to be code."""
+    return tirx.reinterpret(tir_type(DType.BF16, lanes_of(bits)), bits)
+
+
+def bits_of_bf16(x: Expr) -> Expr:
+    """What :func:`bf16_of_bits` was given."""
+    return x.args[0]
 
 
 def i64(value: int) -> Expr:
@@ -87,8 +100,10 @@ class TirEmit:
 
     def const(self, value: float | int | bool, dtype: DType) -> Expr:
         if dtype.is_float and dtype.bits < 32:
-            bits = int(NumpyEmit().const(value, dtype).view("u2"))
-            return self.bitcast(tirx.const(bits, "uint16"), dtype)
+            value = float(NumpyEmit().const(value, dtype))
+        if dtype is DType.BF16:
+            bits = NumpyEmit().const(value, dtype).view("u2")
+            return bf16_of_bits(tirx.const(int(bits), "uint16"))
         if dtype.is_float:
             return tirx.const(float(value), tir_type(dtype))
         return tirx.const(value, tir_type(dtype))
@@ -198,12 +213,12 @@ class TirEmit:
     def maximum(self, a: Expr, b: Expr) -> Expr:
         if self.dtype(a).is_float:
             return self._call("llvm.maximum", a, b)
-        return self.select(self.lt(a, b), b, a)
+        return self._call("llvm.smax" if self.dtype(a).is_signed else "llvm.umax", a, b)
 
     def minimum(self, a: Expr, b: Expr) -> Expr:
         if self.dtype(a).is_float:
             return self._call("llvm.minimum", a, b)
-        return self.select(self.lt(b, a), b, a)
+        return self._call("llvm.smin" if self.dtype(a).is_signed else "llvm.umin", a, b)
 
     # Comparisons
 
@@ -231,9 +246,7 @@ class TirEmit:
     def is_nan(self, x: Expr) -> Expr:
         dtype = self.dtype(x)
         bits = self._bits_type(dtype)
-        magnitude = self.and_(
-            self.bitcast(x, bits), self.const((1 << (dtype.bits - 1)) - 1, bits)
-        )
+        magnitude = self.and_(self.bitcast(x, bits), self.const((1 << (dtype.bits - 1)) - 1, bits))
         return self.lt(self.const(_INFINITY_BITS[dtype], bits), magnitude)
 
     # Bits
@@ -288,6 +301,9 @@ class TirEmit:
     def select(self, condition: Expr, a: Expr, b: Expr) -> Expr:
         a, b = self._match(a, b)
         lanes = max(lanes_of(condition), lanes_of(a))
+        if self.dtype(a) is DType.BF16:
+            bits = (self.bitcast(x, DType.U16) for x in (a, b))
+            return self.bitcast(self.select(condition, *bits), DType.BF16)
         return tirx.Select(splat(condition, lanes), splat(a, lanes), splat(b, lanes))
 
     def cast(self, x: Expr, dtype: DType) -> Expr:
@@ -325,6 +341,12 @@ class TirEmit:
         return tirx.call_llvm_pure_intrin(tir_type(dtype, lanes_of(x)), name, x)
 
     def bitcast(self, x: Expr, dtype: DType) -> Expr:
+        if self.dtype(x) is DType.BF16:
+            x = bits_of_bf16(x)
+        if self.dtype(x) is dtype:
+            return x
+        if dtype is DType.BF16:
+            return bf16_of_bits(self.bitcast(x, DType.U16))
         return tirx.reinterpret(tir_type(dtype, lanes_of(x)), x)
 
     # Helpers

@@ -27,7 +27,7 @@ class Builder:
         result_types: Sequence[Type] | None = None,
         **attributes: Any,
     ) -> Value:
-        """Append an op with one result and return that. ``IRError`` if it doesn't fit its schema."""
+        """Append an op with one result and return that. ``IRError`` if it breaks its schema."""
         return self.ops(name, *operands, regions=regions, result_types=result_types, **attributes)[
             0
         ]
@@ -66,7 +66,7 @@ class Builder:
         self.region.ops.append(op)
 
     def copy(self, op: Op, values: Mapping[Value, Value]) -> tuple[Value, ...]:
-        """Append ``op`` again with operands replaced through ``values``; types are inferred anew."""
+        """Append ``op`` again, its operands replaced through ``values``; types inferred anew."""
         operands = tuple(values.get(v, v) for v in op.operands)
         regions = tuple(copy_region(r, values) for r in op.regions)
         if is_defined(op.name):

@@ -84,11 +84,11 @@ class _Layouts:
             )
         elif self._follows(op):
             operands = [self._operand(v, op) for v in op.operands]
-            attributes = _ATTRIBUTES[op.name](op) if op.name in _ATTRIBUTES else op.attributes
-            self.as_last[op.result] = self.builder.op(op.name, *operands, **attributes)
+            changed = _ATTRIBUTES[op.name](op) if op.name in _ATTRIBUTES else op.attributes
+            self.as_last[op.result] = self.builder.op(op.name, *operands, **changed)
         else:
-            operands = {v: self.first(v) for v in op.operands}
-            self.as_first.update(zip(op.results, self.builder.copy(op, operands)))
+            firsts = {v: self.first(v) for v in op.operands}
+            self.as_first.update(zip(op.results, self.builder.copy(op, firsts)))
 
     def _padded(self, x: Value, op: Op) -> Value:
         """A convolution's operand, channels last, with its padding in it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aivmc.ir.builder import Builder
-from aivmc.ir.core import Function, Module, Op, Value
+from aivmc.ir.core import Function, Module, Value
 from aivmc.ir.dims import Dim, dim_max, evaluate, symbols
 from aivmc.ir.types import DType, TensorType
 

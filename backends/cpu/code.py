@@ -14,6 +14,8 @@ from aivmc.backends.tir_emit import (
     Expr,
     ScopedEmit,
     TirEmit,
+    bf16_of_bits,
+    bits_of_bf16,
     dtype_of,
     i64,
     lanes_of,
@@ -39,6 +41,8 @@ class Code:
         which TVM reasons about."""
         if isinstance(x, tirx.Var | tirx.IntImm):
             return x
+        if dtype_of(x) is DType.BF16:
+            return self.keep(x)
         variable = tirx.Var("v", x.ty.dtype)
         self.statements.append(tirx.Bind(variable, x))
         return variable
@@ -90,7 +94,7 @@ class Code:
 
     def array(self, size: int, dtype: DType) -> Array:
         """An array on the stack, which LLVM keeps in registers where its indexes are constant."""
-        buffer = tirx.decl_buffer((size,), tir_type(dtype), name="local", scope="local")
+        buffer = tirx.decl_buffer((size,), stored_type(dtype), name="local", scope="local")
         annotation = {"disable_lower_builtin": tirx.const(True, "bool")}
         self.statements.append(tirx.AllocBuffer(buffer, annotation))
         return Array(buffer, dtype)
@@ -101,9 +105,15 @@ class Code:
         return tirx.SeqStmt(self.statements)
 
 
+def stored_type(dtype: DType) -> str:
+    """How TIR holds elements in memory: bools as bytes; bf16, which it can't generate code for, as
+    its bits."""
+    return tir_type({DType.BOOL: DType.U8, DType.BF16: DType.U16}.get(dtype, dtype))
+
+
 @dataclass(frozen=True)
 class Array:
-    """A one-dimensional buffer; bools are bytes in memory."""
+    """A one-dimensional buffer of elements as :func:`stored_type` says."""
 
     buffer: Any
     dtype: DType
@@ -114,6 +124,8 @@ class Array:
         x = tirx.BufferLoad(self.buffer, [at])
         if self.dtype is DType.BOOL:
             return tirx.NE(x, splat(tirx.const(0, "uint8"), lanes_of(x)))
+        if self.dtype is DType.BF16:
+            return bf16_of_bits(x)
         return x
 
     def store(self, code: Code, offset: Expr, x: Expr) -> None:
@@ -121,6 +133,8 @@ class Array:
         lanes = lanes_of(x)
         if self.dtype is DType.BOOL:
             x = tirx.Cast(tir_type(DType.U8, lanes), x)
+        if self.dtype is DType.BF16:
+            x = bits_of_bf16(x)
         at = tirx.Ramp(offset, i64(1), lanes) if lanes > 1 else offset
         code.statements.append(tirx.BufferStore(self.buffer, x, [at]))
 
@@ -232,7 +246,7 @@ def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
     pointers, declarations = [], []
 
     def on_pointer(dtype: DType, label: str) -> Array:
-        stored = tir_type(DType.U8 if dtype is DType.BOOL else dtype)
+        stored = stored_type(dtype)
         pointer = tirx.Var(label, PointerType(PrimType(stored)))
         # The extent is not used: nothing checks bounds, and symbolic ones would need variables.
         buffer = tirx.decl_buffer((1,), stored, name=label)
@@ -242,8 +256,7 @@ def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
 
     values = [*region.arguments, *region.terminator.operands]
     tensors = {
-        v: Tensor(on_pointer(v.tensor.dtype, f"p{i}"), v.tensor, emit)
-        for i, v in enumerate(values)
+        v: Tensor(on_pointer(v.tensor.dtype, f"p{i}"), v.tensor, emit) for i, v in enumerate(values)
     }
     scratch = on_pointer(DType.F32, "scratch")
     begin, end = tirx.Var("begin", "int64"), tirx.Var("end", "int64")
@@ -301,9 +314,7 @@ class Elements:
         if op.name == "det.constant":
             (element,) = op.attributes["value"].data.ravel()
             return self.emit.const(element.item(), value.tensor.dtype)
-        site = Site(
-            tuple(v.tensor for v in op.operands), op.result.tensor, op.attributes
-        )
+        site = Site(tuple(v.tensor for v in op.operands), op.result.tensor, op.attributes)
         return definition(op.name).element(
             self.emit, lambda i, at: self.at(op.operands[i], at), index, site
         )

@@ -23,7 +23,6 @@ from aivmc.backends.cpu.targets import CpuTarget, llvm_target
 from aivmc.ir.errors import AivmcError
 
 _PASSES = (
-    tirx.transform.BF16StorageLegalize,  # LLVM sees bf16 as the integers that hold them
     tirx.transform.FlattenBuffer,
     tirx.transform.VectorizeLoop,
     tirx.transform.UnrollLoop,

@@ -8,9 +8,10 @@ from typing import Any
 from aivmc.backends.artifact import Packing
 from aivmc.backends.cpu.code import Kernel, new_kernel
 from aivmc.backends.cpu.schedules.concat import lower_concat
-from aivmc.backends.cpu.schedules.contract import lower_contract, packing
-from aivmc.backends.cpu.schedules.depthwise import is_depthwise, lower_depthwise
+from aivmc.backends.cpu.schedules.contract import lower_contract
+from aivmc.backends.cpu.schedules.depthwise import lower_depthwise
 from aivmc.backends.cpu.schedules.direct import lower_direct
+from aivmc.backends.cpu.schedules.geometry import is_depthwise, packing
 from aivmc.backends.cpu.schedules.map import lower_map
 from aivmc.backends.cpu.schedules.reduce import lower_reduce, lower_window
 from aivmc.backends.cpu.schedules.rows import lower_rows

@@ -72,7 +72,7 @@ REFUSED = {
     "look-alike": "%y = call float @llvm.fmax(float %x)",
     "indirect call": "call void %a(float %x)",
     "inline assembly": 'call void asm sideeffect "fldz", ""()',
-    "half arithmetic": "%y = fadd half %h, %h",
+    "bf16 arithmetic": "%y = fadd bfloat 1.0, 1.0",
     "x87": "%y = fpext float %x to x86_fp80",
     "quadruple": "%y = fpext float %x to fp128",
     "atomic": "%y = atomicrmw fadd ptr %a, float %x monotonic, align 4",

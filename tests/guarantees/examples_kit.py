@@ -27,8 +27,13 @@ FULL = ("resnet50", "bert_base", "gpt2_step")
 
 # Of every symbol that the models have; the published ones name theirs in their own ways.
 SIZES = {
-    **{"N": 2, "P": 5, "W": 64, "input_0": 7},
-    **{"p2o_DynamicDimension_0": 1, "x_2": 48, "p2o_DynamicDimension_1": 160},
+    "N": 2,
+    "P": 5,
+    "W": 64,
+    "input_0": 7,
+    "p2o_DynamicDimension_0": 1,
+    "x_2": 48,
+    "p2o_DynamicDimension_1": 160,
 }
 _SPREAD = {"images": 60.0}  # of pixels
 

@@ -1,4 +1,4 @@
-"""Real models compute what ONNX says: close to ONNX Runtime, and exactly what the semantics give."""
+"""Real models compute what ONNX says: near ONNX Runtime, and exactly what the semantics give."""
 
 from __future__ import annotations
 

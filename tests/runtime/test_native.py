@@ -1,6 +1,5 @@
 """Native execution: the same bytes with any threads and any floating-point environment outside."""
 
-import ctypes
 import gc
 import hashlib
 import os
@@ -12,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -24,6 +22,7 @@ from aivmc.runtime.environment import cpu_features, describe, missing_features
 from aivmc.runtime.native import NativeKernel
 from tests.float_environment import DEFAULT, ENVIRONMENT, HOSTILE
 
+ROOT = Path(__file__).parents[2]
 TARGET = resolve("x86-64-v3")
 
 # Each kernel function loops over its tasks; the body has %i, its successor index is %next.
@@ -287,7 +286,7 @@ def test_entry_is_deterministic() -> None:
     for seed in ("0", "1"):
         result = subprocess.run(
             [sys.executable, "-c", script, __file__],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=True,

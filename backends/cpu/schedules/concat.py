@@ -39,9 +39,10 @@ def lower_concat(kernel: Kernel) -> None:
                 target.store(scope, to + base, source.array.load(from_row + base, lanes))
 
             compute_columns(
-                code, kernel.emit.dim(0), count if isinstance(count, int) else kernel.emit.dim(count), copy
+                code,
+                kernel.emit.dim(0),
+                count if isinstance(count, int) else kernel.emit.dim(count),
+                copy,
             )
 
     kernel.code.span(kernel.begin, kernel.end, task)
-
-

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, delinearize, vector_index
-from aivmc.backends.cpu.schedules.contract import epilogue_of, is_depthwise, taps_of
+from aivmc.backends.cpu.schedules.geometry import epilogue_of, static, taps_of
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op
 from aivmc.ir.dims import product
@@ -15,13 +15,11 @@ from aivmc.ir.types import DType
 
 _PIXELS = 8  # of a tile: enough chains to hide the latency of fma
 
-__all__ = ["is_depthwise", "lower_depthwise"]
-
 
 def lower_depthwise(kernel: Kernel, root: Op) -> None:
     """Fill in the function: a task is one line of pixels."""
     shape = root.result.tensor.shape
-    leading, width, channels = shape[:-2], shape[-2], shape[-1]
+    leading, channels = shape[:-2], shape[-1]
     assert isinstance(channels, int)
     kernel.tasks = product(leading)
     lines = _Lines(kernel, root)
@@ -48,8 +46,7 @@ class _Lines:
     def __init__(self, kernel: Kernel, root: Op) -> None:
         self.kernel, self.emit, self.root = kernel, kernel.emit, root
         self.x, self.w = (kernel.tensors[v] for v in root.operands)
-        self.window = tuple(int(d) for d in self.w.type.shape[2:])  # type: ignore[arg-type]
-        self.taps = taps_of(self.window)
+        self.taps = taps_of(static(self.w.type.shape[2:]))
         self.epilogue = epilogue_of(kernel.region, root)
 
     def compute(self, code: Code, index: Sequence[Expr], column: Expr, lanes: int) -> None:
@@ -59,8 +56,7 @@ class _Lines:
         lane = code.bind(tirx.floormod(column, i64(LANES)))
         base = code.bind(panel * (len(self.taps) * LANES) + lane)
         weights = [
-            code.bind(self.w.array.load(base + tap * LANES, lanes))
-            for tap in range(len(self.taps))
+            code.bind(self.w.array.load(base + tap * LANES, lanes)) for tap in range(len(self.taps))
         ]
 
         def tile(scope: Code, pixel: Expr, count: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code, Elements, Kernel, delinearize
-from aivmc.backends.cpu.schedules.contract import epilogue_of, taps_of
+from aivmc.backends.cpu.schedules.geometry import epilogue_of, taps_of
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, product
@@ -123,7 +123,7 @@ class _Direct:
                 source = [image, *at, channel] if last else [image, channel, *at]
                 x = self.a.load(source)
                 if inside is not None:
-                    x = emit.select(inside, x, emit.cast(emit.const(0, DType.I32), emit.dtype(x)))
+                    x = emit.select(inside, x, emit.const(0, emit.dtype(x)))
                 visit(scope, scope.bind(x), self.b.load([feature, c, *map(i64, tap)]))
 
         return w[1], pairs

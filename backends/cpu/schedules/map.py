@@ -68,8 +68,7 @@ def _collapse(kernel: Kernel) -> tuple[Region, dict[Value, Tensor]]:
     groups = axis_groups(shape, shapes)
     collapsed, values = collapse_region(region, len(shape), groups)
     tensors = {
-        values[v]: Tensor(t.array, values[v].tensor, kernel.emit)
-        for v, t in kernel.tensors.items()
+        values[v]: Tensor(t.array, values[v].tensor, kernel.emit) for v, t in kernel.tensors.items()
     }
     return collapsed, tensors
 
@@ -112,9 +111,7 @@ def _store(
     tensors: dict[Value, Tensor],
     index: Sequence[Expr],
 ) -> None:
-    elements = Elements(
-        code, kernel.emit, region, {v: tensors[v].load for v in region.arguments}
-    )
+    elements = Elements(code, kernel.emit, region, {v: tensors[v].load for v in region.arguments})
     for value in region.terminator.operands:
         shape: Shape = value.tensor.shape
         tensors[value].store(code, index if shape else [], elements.at(value, index[: len(shape)]))

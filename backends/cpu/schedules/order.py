@@ -14,10 +14,10 @@ from math import inf
 
 from tvm import tirx
 
-from aivmc.backends.cpu.code import LANES, Array, Code, Kernel
+from aivmc.backends.cpu.code import LANES, Array, Code
 from aivmc.backends.tir_emit import Expr, TirEmit, i64, splat
 from aivmc.ir.core import Op
-from aivmc.ir.dims import Dim, ceil_div
+from aivmc.ir.dims import Dim
 from aivmc.ir.types import DType
 
 BLOCK = 512
@@ -48,7 +48,9 @@ def combine_of(op: Op) -> Combine:
             return Combine(1, lambda e, acc, x: e.mul(acc, x), lambda e, a, b: e.mul(a, b))
         case "det.reduce_max" | "det.window_max":
             low = -inf if dtype.is_float else _lowest(dtype)
-            return Combine(low, lambda e, acc, x: e.maximum(acc, x), lambda e, a, b: e.maximum(a, b))
+            return Combine(
+                low, lambda e, acc, x: e.maximum(acc, x), lambda e, a, b: e.maximum(a, b)
+            )
     high = inf if dtype.is_float else _highest(dtype)
     return Combine(high, lambda e, acc, x: e.minimum(acc, x), lambda e, a, b: e.minimum(a, b))
 

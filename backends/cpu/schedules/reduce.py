@@ -103,7 +103,9 @@ def _lower(kernel: Kernel, root: Op, source: _Source) -> None:
     kernel.tasks = product(rows)
 
     def results(code: Code, index: Index) -> None:
-        total = kernel.emit.cast(_reduce(code, kernel, root, source, index), root.result.tensor.dtype)
+        total = kernel.emit.cast(
+            _reduce(code, kernel, root, source, index), root.result.tensor.dtype
+        )
         known: dict[object, Callable[[Index], Expr]] = {
             v: kernel.tensors[v].load for v in kernel.region.arguments
         }
@@ -156,7 +158,5 @@ def _reduce(code: Code, kernel: Kernel, root: Op, source: _Source, index: Index)
             scope, i64(0), combine.enter(emit, total.load(i64(0), width), emit.cast(x, dtype))
         )
 
-    code.loop(
-        emit.dim(source.length), lambda scope, i: source.visit(scope, index, i, enter)
-    )
+    code.loop(emit.dim(source.length), lambda scope, i: source.visit(scope, index, i, enter))
     return code.bind(total.load(i64(0), width))

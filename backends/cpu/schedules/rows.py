@@ -30,8 +30,7 @@ def lower_rows(kernel: Kernel) -> None:
     rows, columns = collapsed[:-1], collapsed[-1]
     kernel.tasks = product(rows)
     memory = {
-        values[v]: Tensor(t.array, values[v].tensor, kernel.emit)
-        for v, t in kernel.tensors.items()
+        values[v]: Tensor(t.array, values[v].tensor, kernel.emit) for v, t in kernel.tensors.items()
     }
     kept = _kept_values(kernel, region)
 

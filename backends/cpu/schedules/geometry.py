@@ -1,0 +1,230 @@
+"""What a contraction's code has to know of its operands: where rows, panels and results lie.
+
+The output is seen as lines of rows (pixels, or rows of a matrix) by columns (features). Constant
+weights are packed in panels of 16 columns, the same for every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from aivmc.backends.artifact import Packing
+from aivmc.backends.cpu.code import LANES, Code, Kernel, Tensor, delinearize
+from aivmc.backends.cpu.schedules.collapse import axis_groups, collapse_region
+from aivmc.backends.cpu.schedules.tile import Chain
+from aivmc.backends.tir_emit import Expr, i64
+from aivmc.ir.core import Op, Region, Value
+from aivmc.ir.dims import Dim, product
+from aivmc.ir.types import DType
+
+Offset = Callable[[Code, Expr, Expr], Expr]  # of an element, for a line and a row
+
+
+def packing(root: Op, weights: str) -> Packing | None:
+    """How the second operand of a contraction, the constant with digest ``weights``, is packed:
+    panels of 16 features, in each k ascending, zeros beyond the last feature. None if it isn't."""
+    type = root.operands[1].tensor
+    shape = static(type.shape)
+    if type.dtype is not DType.F32 or root.operands[0].tensor.dtype is not DType.F32:
+        return None
+    if root.name == "det.matmul":
+        if prod(shape[:-2]) != 1:
+            return None
+        depth, columns = shape[-2:]
+        pad = (0,) * (len(shape) - 1) + (-columns % LANES,)
+        return Packing(weights, pad, (depth, -(-columns // LANES), LANES), (1, 0, 2))
+    if not _is_plain(root) and not is_depthwise(root):
+        return None
+    features, depth = shape[0], prod(shape[1:])
+    pad = (-features % LANES,) + (0,) * (len(shape) - 1)
+    return Packing(weights, pad, (-(-features // LANES), LANES, depth), (0, 2, 1))
+
+
+def _is_plain(root: Op) -> bool:
+    return bool(root.attributes["group"] == 1) and root.attributes["layout"] == "channels_last"
+
+
+def is_depthwise(root: Op) -> bool:
+    """One input channel and one feature for each group."""
+    if root.name != "det.conv" or root.attributes["layout"] != "channels_last":
+        return False
+    weights, group = root.operands[1].tensor.shape, root.attributes["group"]
+    return bool(weights[1] == 1 and weights[0] == group)
+
+
+def static(shape: Sequence[Dim]) -> tuple[int, ...]:
+    """A shape known to be static, as a constant's is."""
+    return tuple(d for d in shape if isinstance(d, int))
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What comes after the contraction, with its result as the region's first argument."""
+
+    region: Region
+    memory: dict[Value, Tensor]
+    outer: Callable[[Code, Expr, Expr], list[Expr]]  # index of a result without its column
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A contraction as lines of rows by columns."""
+
+    lines: Dim
+    rows: Dim  # of a line
+    columns: Dim
+    chain: Chain
+    a_start: Offset
+    a_row: Expr  # from a row to the next
+    a_taps: Sequence[Expr]
+    b_start: Callable[[Code, Expr], Expr]  # for a line
+    b_panel: Expr
+    b_step: Expr  # for each channel and tap
+    epilogue: Epilogue
+    add_zero: bool  # convolutions end with + 0
+
+
+def geometry_of(kernel: Kernel, root: Op, packed: bool) -> Geometry:
+    """The geometry of a convolution with packed weights, or of a matrix product."""
+    if root.name == "det.conv":
+        return _conv(kernel, root)
+    return _matmul_packed(kernel, root) if packed else _matmul_batched(kernel, root)
+
+
+def epilogue_of(region: Region, root: Op) -> Region:
+    """What comes after the contraction, with its result as an argument."""
+    others = [v for v in region.arguments if v not in root.operands]
+    shared = [v for v in root.operands if any(v in o.operands for o in region.ops if o is not root)]
+    ops = [op for op in region.ops if op is not root]
+    return Region((root.result, *others, *dict.fromkeys(shared)), ops)
+
+
+def _flattened(kernel: Kernel, root: Op) -> Epilogue:
+    """The epilogue over all rows as one line, as far as its operands allow."""
+    region = epilogue_of(kernel.region, root)
+    shape = root.result.tensor.shape
+    groups = axis_groups(shape, [v.tensor.shape for v in region.arguments], fixed=1)
+    collapsed, values = collapse_region(region, len(shape), groups)
+    rows = [product(shape[a] for a in group) for group in groups[:-1]]
+    memory = {
+        values[v]: replace(kernel.tensors[v], type=values[v].tensor)
+        for v in (*region.arguments[1:], *kernel.outputs)
+    }
+    return Epilogue(
+        collapsed, memory, lambda code, line, row: delinearize(code, kernel.emit, row, rows)
+    )
+
+
+def _by_lines(kernel: Kernel, root: Op) -> Epilogue:
+    """The epilogue with lines over all but the last two axes."""
+    region = epilogue_of(kernel.region, root)
+    leading = root.result.tensor.shape[:-2]
+    memory = {v: kernel.tensors[v] for v in (*region.arguments[1:], *kernel.outputs)}
+
+    def outer(code: Code, line: Expr, row: Expr) -> list[Expr]:
+        return [*delinearize(code, kernel.emit, line, leading), row]
+
+    return Epilogue(region, memory, outer)
+
+
+def _matmul_packed(kernel: Kernel, root: Op) -> Geometry:
+    emit, depth = kernel.emit, root.operands[0].tensor.shape[-1]
+    return Geometry(
+        lines=1,
+        rows=product(root.result.tensor.shape[:-1]),
+        columns=root.result.tensor.shape[-1],
+        chain=Chain(depth, 1, root.attributes["block"]),
+        a_start=lambda code, line, row: row * emit.dim(depth),
+        a_row=emit.dim(depth),
+        a_taps=(i64(0),),
+        b_start=lambda code, line: i64(0),
+        b_panel=emit.dim(depth * LANES),
+        b_step=i64(LANES),
+        epilogue=_flattened(kernel, root),
+        add_zero=False,
+    )
+
+
+def _matmul_batched(kernel: Kernel, root: Op) -> Geometry:
+    """A matrix product of two activations: a line for each matrix, b read where it lies."""
+    emit, shape = kernel.emit, root.result.tensor.shape
+    depth, columns = root.operands[0].tensor.shape[-1], shape[-1]
+    a_matrix, b_matrix = (_matrix_offset(kernel, shape[:-2], v.tensor.shape) for v in root.operands)
+    return Geometry(
+        lines=product(shape[:-2]),
+        rows=shape[-2],
+        columns=columns,
+        chain=Chain(depth, 1, root.attributes["block"]),
+        a_start=lambda code, line, row: a_matrix(code, line) + row * emit.dim(depth),
+        a_row=emit.dim(depth),
+        a_taps=(i64(0),),
+        b_start=b_matrix,
+        b_panel=i64(LANES),
+        b_step=emit.dim(columns),
+        epilogue=_by_lines(kernel, root),
+        add_zero=False,
+    )
+
+
+def _matrix_offset(
+    kernel: Kernel, batch: Sequence[Dim], shape: Sequence[Dim]
+) -> Callable[[Code, Expr], Expr]:
+    """Where the matrix of a batch number starts in an operand of ``shape``."""
+    own = (1,) * (len(batch) - len(shape) + 2) + tuple(shape[:-2])
+    size = product(shape[-2:])
+
+    def offset(code: Code, line: Expr) -> Expr:
+        index = delinearize(code, kernel.emit, line, batch)
+        total: Expr = i64(0)
+        for axis, i in enumerate(index):
+            if own[axis] != 1:
+                total = total + i * kernel.emit.dim(product(own[axis + 1 :]) * size)
+        return code.bind(total)
+
+    return offset
+
+
+def _conv(kernel: Kernel, root: Op) -> Geometry:
+    emit, shape = kernel.emit, root.result.tensor.shape
+    x, w = (v.tensor.shape for v in root.operands)
+    strides, dilations = root.attributes["strides"], root.attributes["dilations"]
+    window, channels, space = static(w[2:]), x[-1], x[1:-1]
+    flat = prod(window) == 1 and prod(strides) == 1
+    pixel = [emit.dim(product(space[axis + 1 :]) * channels) for axis in range(len(space))]
+
+    def a_start(code: Code, line: Expr, row: Expr) -> Expr:
+        if flat:
+            return row * emit.dim(channels)
+        image, *places = delinearize(code, emit, line, shape[:-2])
+        offset = image * emit.dim(product(space) * channels)
+        for place, stride, step in zip([*places, row], strides, pixel):
+            offset = offset + place * stride * step
+        return offset
+
+    def tap_offset(tap: Sequence[int]) -> Expr:
+        return sum((t * d * step for t, d, step in zip(tap, dilations, pixel)), i64(0))
+
+    return Geometry(
+        lines=1 if flat else product(shape[:-2]),
+        rows=product(shape[:-1]) if flat else shape[-2],
+        columns=w[0],
+        chain=Chain(w[1], prod(window), root.attributes["block"]),
+        a_start=a_start,
+        a_row=pixel[-1] * strides[-1],
+        a_taps=[tap_offset(tap) for tap in taps_of(window)],
+        b_start=lambda code, line: i64(0),
+        b_panel=emit.dim(w[1] * prod(window) * LANES),
+        b_step=i64(LANES),
+        epilogue=_flattened(kernel, root) if flat else _by_lines(kernel, root),
+        add_zero=True,
+    )
+
+
+def taps_of(window: Sequence[int]) -> list[tuple[int, ...]]:
+    """All places in a window, row-major."""
+    taps: list[tuple[int, ...]] = [()]
+    for size in window:
+        taps = [(*t, i) for t in taps for i in range(size)]
+    return taps
