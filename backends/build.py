@@ -10,7 +10,7 @@ from aivmc.backends.artifact import Artifact, Packing
 from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.entry import Step, build_entry
 from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_object
-from aivmc.backends.cpu.lower import lower, weights_packing
+from aivmc.backends.cpu.lower import contraction, lower, weights_packing
 from aivmc.backends.cpu.targets import CpuTarget, resolve
 from aivmc.ir.constants import Array, Constant, tensor_digest
 from aivmc.ir.core import Module, Op, Value
@@ -146,7 +146,7 @@ def _pack(
 def _weights_operand(op: Op) -> int | None:
     """Number of the operand that is a contraction's weights and nothing else."""
     region = op.regions[0]
-    root = next(o for o in region.body if o.name in ("det.matmul", "det.conv"))
+    root = contraction(op)
     weights = root.operands[1]
     if weights not in region.arguments or any(
         weights in o.operands for o in region.ops if o is not root

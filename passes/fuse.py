@@ -19,10 +19,10 @@ from aivmc.ir.types import Shape, TensorType
 from aivmc.passes.base import Pass
 from aivmc.passes.plan_memory import materialize_outputs
 
-_CONTRACTIONS = ("det.matmul", "det.conv")
+_CONTRACTIONS = ("det.matmul", "det.conv", "det.conv_transpose")
 _ROW_REDUCTIONS = (
     *("det.reduce_sum", "det.reduce_square_sum", "det.reduce_max", "det.reduce_min"),
-    "det.reduce_product",
+    *("det.reduce_product", "det.reduce_any", "det.reduce_all"),
 )
 _WINDOWS = ("det.window_max", "det.window_sum")
 # Movement that costs nothing to compute again at each load.

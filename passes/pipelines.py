@@ -18,7 +18,7 @@ from aivmc.passes.fold_batch_norm import FoldBatchNorm
 from aivmc.passes.fold_constants import FoldConstants
 from aivmc.passes.fuse import Fuse
 from aivmc.passes.infer_types import InferTypes
-from aivmc.passes.legalize_pass import Legalize
+from aivmc.passes.legalize import Legalize
 from aivmc.passes.recognize_idioms import RecognizeIdioms
 from aivmc.passes.strip_nondeterminism import StripNondeterminism
 

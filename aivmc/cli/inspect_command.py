@@ -21,7 +21,7 @@ from aivmc.kernel_file.manifest import WEIGHTS
 from aivmc.kernel_file.program import canonical_program
 from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.kernel_file.signature import Json, Signature
-from aivmc.passes.legalize_pass import Legalize
+from aivmc.passes.legalize import Legalize
 from aivmc.passes.manager import run_pipeline
 
 _ALL_STAGES = (*STAGES, "llvm", "asm")

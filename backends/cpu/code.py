@@ -320,6 +320,17 @@ class Elements:
         )
 
 
+def store_results(kernel: Kernel, code: Code, index: Sequence[Expr], root: Value, x: Expr) -> None:
+    """Store what a kernel yields at ``index``, where ``x`` is the element of ``root`` there."""
+    known: dict[Value, Callable[[Sequence[Expr]], Expr]] = {
+        v: kernel.tensors[v].load for v in kernel.region.arguments
+    }
+    known[root] = lambda _: x
+    elements = Elements(code, kernel.emit, kernel.region, known)
+    for value in kernel.outputs:
+        kernel.tensors[value].store(code, index, elements.at(value, index))
+
+
 def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -> list[Expr]:
     """The index of the ``number``-th element of ``shape``, row-major."""
     index: list[Expr] = []

@@ -22,7 +22,7 @@ from aivmc.ir.core import Op
 from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.types import DType
 
-_CONTRACTIONS = ("det.matmul", "det.conv")
+_CONTRACTIONS = ("det.matmul", "det.conv", "det.conv_transpose")
 
 
 def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: bool) -> Kernel:
@@ -55,7 +55,7 @@ def _check_dtypes(op: Op) -> None:
 
 
 def contraction(op: Op) -> Op:
-    """The matrix product or convolution of a ``kernel.contract``."""
+    """The matrix product or convolution, maybe transposed, of a ``kernel.contract``."""
     return next(o for o in op.regions[0].body if o.name in _CONTRACTIONS)
 
 

@@ -67,7 +67,7 @@ class Window(KernelOp):
 
 @define
 class Contract(KernelOp):
-    """One ``det.matmul`` or ``det.conv``, and what is elementwise after it."""
+    """One matrix product or convolution, and what is elementwise after it."""
 
     name = "kernel.contract"
 

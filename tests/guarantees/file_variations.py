@@ -142,7 +142,7 @@ def annotated(model: Model) -> Model:
     model.producer_name, model.producer_version, model.domain = "someone", "9.9", "org.example"
     model.model_version, model.ir_version = 77, 10
     for message in (model, model.graph, *model.graph.node, *model.graph.initializer):
-        message.doc_string = "A note: %0 = \"quoted\" \\ // ü\n}"
+        message.doc_string = 'A note: %0 = "quoted" \\ // ü\n}'
     helper.set_model_props(model, {"author": "someone", "date": "2031-01-01"})
     model.graph.name = "another graph"
     return model

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tvm import tirx
 
-from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, delinearize, vector_index
-from aivmc.backends.cpu.schedules.geometry import epilogue_of, static, taps_of
+from aivmc.backends.cpu.code import LANES, Code, Kernel, delinearize, store_results, vector_index
+from aivmc.backends.cpu.schedules.geometry import static, taps_of
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op
 from aivmc.ir.dims import product
@@ -47,7 +47,6 @@ class _Lines:
         self.kernel, self.emit, self.root = kernel, kernel.emit, root
         self.x, self.w = (kernel.tensors[v] for v in root.operands)
         self.taps = taps_of(static(self.w.type.shape[2:]))
-        self.epilogue = epilogue_of(kernel.region, root)
 
     def compute(self, code: Code, index: Sequence[Expr], column: Expr, lanes: int) -> None:
         """All pixels of a line for ``lanes`` channels from ``column``."""
@@ -91,7 +90,8 @@ class _Lines:
         for pixel, total in enumerate(sums):
             channel = vector_index(column) if lanes > 1 else column
             at = [*index[:-1], code.bind(index[-1] + pixel), channel]
-            self._store(code, at, code.bind(self.emit.add(total, zero)))
+            x = code.bind(self.emit.add(total, zero))
+            store_results(self.kernel, code, at, self.root.result, x)
 
     def _source(self, index: list[Expr], pixel: int, tap: Sequence[int], column: Expr) -> Expr:
         attributes = self.root.attributes
@@ -103,12 +103,3 @@ class _Lines:
                 place * attributes["strides"][axis] + tap[axis] * attributes["dilations"][axis]
             )
         return self.x.offset([*at, column])
-
-    def _store(self, code: Code, index: list[Expr], x: Expr) -> None:
-        known: dict[object, Callable[[Sequence[Expr]], Expr]] = {
-            v: self.kernel.tensors[v].load for v in self.epilogue.arguments[1:]
-        }
-        known[self.root.result] = lambda _: x
-        elements = Elements(code, self.emit, self.epilogue, known)  # type: ignore[arg-type]
-        for value in self.kernel.outputs:
-            self.kernel.tensors[value].store(code, index, elements.at(value, index))

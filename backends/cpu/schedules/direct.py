@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from tvm import tirx
 
-from aivmc.backends.cpu.code import Array, Code, Elements, Kernel, delinearize
-from aivmc.backends.cpu.schedules.geometry import epilogue_of, taps_of
+from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize, store_results
+from aivmc.backends.cpu.schedules.geometry import taps_of
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, product
@@ -42,23 +42,20 @@ class _Direct:
         result = root.result.tensor.dtype
         narrow = result.is_float and result.bits < 32
         self.accumulator = DType.F32 if narrow else result
-        self.epilogue = epilogue_of(kernel.region, root)
 
     def element(self, code: Code, index: list[Expr]) -> None:
         """One result and what comes after it."""
-        matmul = self.root.name == "det.matmul"
-        channels, pairs = self._matmul(code, index) if matmul else self._conv(code, index)
+        pairs_of = {
+            "det.matmul": self._matmul,
+            "det.conv": self._conv,
+            "det.conv_transpose": self._conv_transpose,
+        }
+        channels, pairs = pairs_of[self.root.name](code, index)
         x = self._contract(code, channels, pairs)
-        if not matmul and self.accumulator.is_float:
+        if self.root.name != "det.matmul" and self.accumulator.is_float:
             x = self.emit.add(x, self.emit.const(0.0, self.accumulator))
         x = code.bind(self.emit.cast(x, self.root.result.tensor.dtype))
-        known: dict[object, Callable[[Sequence[Expr]], Expr]] = {
-            v: self.kernel.tensors[v].load for v in self.epilogue.arguments[1:]
-        }
-        known[self.root.result] = lambda _: x
-        elements = Elements(code, self.emit, self.epilogue, known)  # type: ignore[arg-type]
-        for value in self.kernel.outputs:
-            self.kernel.tensors[value].store(code, index, elements.at(value, index))
+        store_results(self.kernel, code, index, self.root.result, x)
 
     def _contract(self, code: Code, channels: Dim, pairs: Pairs) -> Expr:
         emit, dtype = self.emit, self.accumulator
@@ -79,7 +76,8 @@ class _Direct:
             scope.span(first, scope.bind(last), lambda s, channel: pairs(s, channel, visit))
             total.store(scope, i64(0), emit.add(total.load(i64(0)), chain.load(i64(0))))
 
-        blocks = tirx.floordiv(count + (size - 1), size) if block else i64(1)
+        # One block at least: the sum of nothing is +0.
+        blocks = tirx.max(tirx.floordiv(count + (size - 1), size), i64(1)) if block else i64(1)
         code.loop(code.bind(blocks), one_block)
         return total.load(i64(0))
 
@@ -144,3 +142,41 @@ class _Direct:
                 i = code.bind(tirx.max(i64(0), tirx.min(i, size - 1)))
             at.append(i)
         return at, inside
+
+    def _conv_transpose(self, code: Code, index: list[Expr]) -> tuple[Dim, Pairs]:
+        """Only what reaches a result contributes to it; nothing is padded."""
+        image, feature, *places = index
+        x, w, group = self.a.type.shape, self.b.type.shape, self.root.attributes["group"]
+        number = code.bind(tirx.floordiv(feature, self.emit.dim(w[1])))
+        own = code.bind(tirx.floormod(feature, self.emit.dim(w[1])))
+        if not isinstance(w[0], int):
+            raise UnsupportedError("a transposed convolution with a symbolic number of channels")
+        channels = w[0] // group
+        first = code.bind(number * channels)
+        taps = taps_of([int(d) for d in w[2:]])  # type: ignore[arg-type]
+        sources = [self._source(code, places, tap, x[2:]) for tap in taps]
+
+        def pairs(scope: Code, c: Expr, visit: Callable[[Code, Expr, Expr], None]) -> None:
+            channel = scope.bind(first + c)
+            for tap, (at, reaches) in zip(taps, sources):
+                a = [image, channel, *at]
+                b = [channel, own, *map(i64, tap)]
+                scope.when(reaches, lambda s, a=a, b=b: visit(s, self.a.load(a), self.b.load(b)))
+
+        return channels, pairs
+
+    def _source(
+        self, code: Code, places: Sequence[Expr], tap: Sequence[int], space: Sequence[Dim]
+    ) -> tuple[list[Expr], Expr]:
+        """Which input a tap brings to a place, and whether there is one."""
+        attributes, at, reaches = self.root.attributes, [], tirx.const(True, "bool")
+        for axis, place in enumerate(places):
+            stride = i64(attributes["strides"][axis])
+            reach = tap[axis] * attributes["dilations"][axis] - attributes["low"][axis]
+            moved = code.bind(place - reach)
+            i = code.bind(tirx.floordiv(moved, stride))
+            meets = tirx.EQ(tirx.floormod(moved, stride), i64(0))
+            inside = tirx.And(tirx.GE(i, i64(0)), tirx.LT(i, self.emit.dim(space[axis])))
+            reaches = tirx.And(reaches, tirx.And(meets, inside))
+            at.append(i)
+        return at, reaches

@@ -43,7 +43,8 @@ def packing(root: Op, weights: str) -> Packing | None:
 
 
 def _is_plain(root: Op) -> bool:
-    return bool(root.attributes["group"] == 1) and root.attributes["layout"] == "channels_last"
+    attributes = root.attributes
+    return bool(attributes["group"] == 1 and attributes.get("layout") == "channels_last")
 
 
 def is_depthwise(root: Op) -> bool:

@@ -46,6 +46,10 @@ def combine_of(op: Op) -> Combine:
             return Combine(0, lambda e, acc, x: _square(e, acc, x, dtype), add.merge)
         case "det.reduce_product":
             return Combine(1, lambda e, acc, x: e.mul(acc, x), lambda e, a, b: e.mul(a, b))
+        case "det.reduce_any":
+            return Combine(0, lambda e, acc, x: e.or_(acc, x), lambda e, a, b: e.or_(a, b))
+        case "det.reduce_all":
+            return Combine(1, lambda e, acc, x: e.and_(acc, x), lambda e, a, b: e.and_(a, b))
         case "det.reduce_max" | "det.window_max":
             low = -inf if dtype.is_float else _lowest(dtype)
             return Combine(
@@ -68,7 +72,9 @@ def _highest(dtype: DType) -> int:
 
 
 def accumulator(dtype: DType) -> DType:
-    """The dtype in which elements of ``dtype`` are reduced (numerics, clause 5)."""
+    """The dtype in which elements of ``dtype`` are reduced (numerics, clause 5); bools are bytes."""
+    if dtype is DType.BOOL:
+        return DType.U8
     return DType.F32 if dtype.is_float and dtype.bits < 32 else dtype
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, delinearize
+from aivmc.backends.cpu.code import LANES, Code, Kernel, delinearize, store_results
 from aivmc.backends.cpu.schedules.map import compute_columns
 from aivmc.backends.cpu.schedules.order import (
     accumulator,
@@ -106,13 +106,7 @@ def _lower(kernel: Kernel, root: Op, source: _Source) -> None:
         total = kernel.emit.cast(
             _reduce(code, kernel, root, source, index), root.result.tensor.dtype
         )
-        known: dict[object, Callable[[Index], Expr]] = {
-            v: kernel.tensors[v].load for v in kernel.region.arguments
-        }
-        known[root.result] = lambda _: total
-        elements = Elements(code, kernel.emit, kernel.region, known)  # type: ignore[arg-type]
-        for value in kernel.outputs:
-            kernel.tensors[value].store(code, index, elements.at(value, index))
+        store_results(kernel, code, index, root.result, total)
 
     def task(code: Code, number: Expr) -> None:
         outer = delinearize(code, kernel.emit, number, rows)

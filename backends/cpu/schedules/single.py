@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aivmc.backends.cpu.code import Kernel
+from aivmc.backends.cpu.schedules.lines import lower_arg_extreme, lower_cumulative_sum
+from aivmc.backends.cpu.schedules.scatter import lower_scatter_elements, lower_scatter_nd
+from aivmc.backends.cpu.schedules.top_k import lower_top_k
+from aivmc.ir.core import Op
 from aivmc.ir.errors import UnsupportedError
+
+_SCHEDULES: dict[str, Callable[[Kernel, Op], None]] = {
+    "det.arg_max": lower_arg_extreme,
+    "det.arg_min": lower_arg_extreme,
+    "det.cumulative_sum": lower_cumulative_sum,
+    "det.scatter_elements": lower_scatter_elements,
+    "det.scatter_nd": lower_scatter_nd,
+    "det.top_k": lower_top_k,
+}
 
 
 def lower_single(kernel: Kernel) -> None:
     """Fill in the function of a ``kernel.single``."""
     (root,) = (op for op in kernel.region.body if op.name != "det.constant")
-    raise UnsupportedError(f"{root.name} has no CPU schedule")
+    if root.name not in _SCHEDULES:
+        raise UnsupportedError(f"{root.name} has no CPU schedule")
+    _SCHEDULES[root.name](kernel, root)

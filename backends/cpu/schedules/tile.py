@@ -65,7 +65,8 @@ def compute_tile(
     total = code.array(shape.rows * shape.panels * LANES, DType.F32)
     _fill(code, emit, total, shape, -0.0)
     channels = emit.dim(chain.channels)
-    blocks = code.bind(tirx.floordiv(channels + (chain.block - 1), i64(chain.block)))
+    # One block at least: the sum of nothing is +0.
+    blocks = tirx.max(tirx.floordiv(channels + (chain.block - 1), i64(chain.block)), i64(1))
 
     def block(scope: Code, number: Expr) -> None:
         start = scope.bind(number * chain.block)
@@ -79,7 +80,7 @@ def compute_tile(
                 )
                 total.store(scope, _at(shape, row, panel), summed)
 
-    code.loop(blocks, block)
+    code.loop(code.bind(blocks), block)
     return lambda row, panel: _vector(total, shape, row, panel)
 
 
