@@ -60,10 +60,12 @@ clean:
 
 # A stamp for each set of extras. A set-up that was cut short leaves none, and is done again.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV): about 250 MB to download, once"
 	$(PIP) --editable ".[demo]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV): about 300 MB to download, once"
 	$(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.demo
 

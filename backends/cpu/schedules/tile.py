@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import gcd
 
 from tvm import tirx
 
 from aivmc.backends.cpu.code import LANES, Array, Code
 from aivmc.backends.cpu.targets import CpuTarget
 from aivmc.backends.tir_emit import Expr, TirEmit, i64, splat
+from aivmc.ir import dims as ir_dims
 from aivmc.ir.dims import Dim
 from aivmc.ir.types import DType
 
 _NOMINAL_ROWS, _NOMINAL_PANELS = 120, 12  # where the shape is symbolic
+_WORTHWHILE = 16  # rows: fewer are not what tiles should fit
 _SHARES = 8  # tasks that a single row is split into, at least
 _UNROLL = 4  # channels at a time, where there is one tap
 
@@ -167,7 +170,7 @@ def _fits(registers: int, rows: int, width: int) -> bool:
 
 
 def _cost(tile: TileShape, rows: Dim, panels: Dim, wide: int) -> float:
-    rows = rows if isinstance(rows, int) else _NOMINAL_ROWS
+    rows = rows if isinstance(rows, int) else _nominal_rows(rows)
     panels = panels if isinstance(panels, int) else _NOMINAL_PANELS
     row_tiles = [(tile.rows, rows // tile.rows), (rows % tile.rows, 1)]
     panel_tiles = [(tile.panels, panels // tile.panels), (panels % tile.panels, 1)]
@@ -176,5 +179,11 @@ def _cost(tile: TileShape, rows: Dim, panels: Dim, wide: int) -> float:
     )
 
 
+def _nominal_rows(rows: ir_dims.Expr) -> int:
+    """What every size of the symbols is a multiple of, or else a size like any other."""
+    common = gcd(*(c for _, c in rows.terms))
+    return common if common >= _WORTHWHILE else _NOMINAL_ROWS
+
+
 def _cycles(rows: int, width: int) -> float:
-    return max(rows * width / 2, rows / 2 + width, 4.0) + 0.02 * (rows + width)
+    return max(rows * width / 2, rows / 2 + width, 4.0) + 0.3 * (rows + width)
