@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from aivmc.backends.artifact import Artifact
-from aivmc.backends.build import build_artifact
+from aivmc.backends.build import build_artifacts
 from aivmc.backends.cpu.targets import CpuTarget, resolve
 from aivmc.importer import import_model
 from aivmc.ir.constants import Array, Constant
@@ -73,7 +73,7 @@ def compile_file(
     """As :func:`compile`, straight into a kernel file; returns the kernel's identity."""
     targets = resolve_targets(target)
     canonical, ledger = canonicalize(model, shapes, observer, plugins)
-    artifacts = [build_artifact(canonical, t.name, observer) for t in targets]
+    artifacts = build_artifacts(canonical, [t.name for t in targets], observer)
     return write_kernel(_contents(canonical, ledger, targets, artifacts, seed), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,3 +49,15 @@ class Artifact:
     kernel_ir: str
     audit: dict[str, Any]
     packed: dict[str, tuple[Packing, Array]]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An artifact whose weights are not packed yet. Buffers ``("packed", i)`` of its plan stand for
+    what ``packings[i]`` makes."""
+
+    artifact: Artifact
+    packings: tuple[Packing, ...]
+
+
+Progress = Callable[[int, int, str], object]  # functions done, functions in all, what is next

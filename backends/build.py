@@ -1,66 +1,39 @@
-"""The canonical program to one target's artifact. Nothing here decides a bit of a result."""
+"""The canonical program to targets' artifacts. Nothing here decides a bit of a result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from aivmc.backends.artifact import Artifact, Packing
-from aivmc.backends.cpu.audit import AuditReport, audit_ir
-from aivmc.backends.cpu.entry import Step, build_entry
-from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_object
-from aivmc.backends.cpu.lower import contraction, lower, weights_packing
-from aivmc.backends.cpu.targets import CpuTarget, resolve
+from aivmc.backends.artifact import Artifact, Generated, Packing
+from aivmc.backends.process import generate_apart
 from aivmc.ir.constants import Array, Constant, tensor_digest
-from aivmc.ir.core import Module, Op, Value
-from aivmc.ir.dims import Dim, dim_max
-from aivmc.ir.errors import UnsupportedError
-from aivmc.ir.text import print_module
+from aivmc.ir.core import Module
 from aivmc.passes.manager import Observer, run_pipeline
 from aivmc.passes.pipelines import KERNEL
-from aivmc.passes.plan_memory import Buffer, MemoryPlan, plan_memory
 
-
-@dataclass
-class _Build:
-    """An artifact in the making."""
-
-    module: Module
-    target: CpuTarget
-    memory: MemoryPlan
-    packed: dict[str, tuple[Packing, Array]] = field(default_factory=dict)
-    functions: dict[Any, _Function] = field(default_factory=dict)  # by what they compute
-    buffers: dict[tuple[str, int | str], int] = field(default_factory=dict)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-
-    def buffer(self, kind: str, which: int | str) -> int:
-        return self.buffers.setdefault((kind, which), len(self.buffers))
-
-
-@dataclass(frozen=True)
-class _Function:
-    name: str
-    tasks: Dim
-    scratch: Dim
-    prim: Any
+# From so many bytes of weights on, a process of its own generates the code, for its memory would
+# come on top of them. For less, its start would take longer than it helps.
+_HEAVY = 1 << 26
 
 
 def build_artifact(canonical: Module, target: str, observer: Observer | None = None) -> Artifact:
     """Compile a canonical program for one target. ``UnsupportedError`` names what can't be."""
-    build = _lower_module(canonical, resolve(target), observer)
-    modules = _llvm_modules(build)
-    reports = [audit_ir(text).counts for text in modules[1:]]
-    return Artifact(
-        target=build.target.name,
-        requires=build.target.requires,
-        member="kernel.o",
-        code=emit_object(modules, build.target),
-        plan=_plan(build),
-        kernel_ir=print_module(build.module, locations=False),
-        audit={"instructions": sum(map(AuditReport, reports), AuditReport({})).counts},
-        packed=build.packed,
-    )
+    return build_artifacts(canonical, [target], observer)[0]
+
+
+def build_artifacts(
+    canonical: Module, targets: Sequence[str], observer: Observer | None = None
+) -> list[Artifact]:
+    """Compile a canonical program for each target; they share the arrays that they both pack."""
+    observer = observer or Observer()
+    module = kernel_module(canonical, observer)
+    constants = _constants(module)
+    heavy = sum(c.data.nbytes for c in constants.values()) >= _HEAVY
+    packed: dict[Packing, tuple[str, Array]] = {}
+    return [
+        _packed(_generate(module, target, observer, heavy), constants, packed) for target in targets
+    ]
 
 
 def kernel_module(canonical: Module, observer: Observer | None = None) -> Module:
@@ -68,132 +41,39 @@ def kernel_module(canonical: Module, observer: Observer | None = None) -> Module
     return run_pipeline(canonical, KERNEL, observer)[0]
 
 
-def llvm_text(canonical: Module, target: str) -> str:
-    """The audited LLVM IR of a program's code, to read."""
-    return "\n".join(_llvm_modules(_lower_module(canonical, resolve(target), None)))
+def _generate(module: Module, target: str, observer: Observer, heavy: bool) -> Generated:
+    if heavy:
+        return generate_apart(module, target, observer.progress)
+    # Not before it is needed: TVM's memory would come on top of what the passes take.
+    from aivmc.backends.cpu.generate import generate
+
+    return generate(module, target, observer.progress)
 
 
-def assembly_text(canonical: Module, target: str) -> str:
-    """The assembly of a program's code, to read."""
-    build = _lower_module(canonical, resolve(target), None)
-    return emit_assembly(_llvm_modules(build), build.target)
-
-
-def _lower_module(canonical: Module, target: CpuTarget, observer: Observer | None) -> _Build:
-    module = kernel_module(canonical, observer)
-    build = _Build(module, target, plan_memory(module))
-    constants = {
-        op.result: op.attributes["value"]
-        for op in module.main.region.body
-        if op.name == "det.constant"
-    }
-    refused: list[str] = []
-    for op in module.main.region.body:
-        if op.name in ("det.constant", "det.reshape"):
-            continue
-        try:
-            _add_step(build, op, constants)
-        except UnsupportedError as error:
-            refused.append(f"{op.location}: {error}")
-    if refused:
-        listed = "\n".join(f"  {line}" for line in dict.fromkeys(refused))
-        raise UnsupportedError(f"{target.name} can't take this model yet:\n{listed}")
-    return build
-
-
-def _add_step(build: _Build, op: Op, constants: Mapping[Value, Constant]) -> None:
-    buffers = [build.memory.buffers[v] for v in op.operands]
-    packed = op.name == "kernel.contract" and _pack(build, op, constants, buffers)
-    key = (packed, describe(op))
-    if key not in build.functions:
-        kernel = lower(_name(build, op), op, build.module.symbols, build.target, packed)
-        build.functions[key] = _Function(
-            kernel.name, kernel.tasks, kernel.scratch_bytes, kernel.function()
-        )
-    function = build.functions[key]
-    buffers += [build.memory.buffers[v] for v in op.results]
-    build.steps.append(
-        {
-            "function": function.name,
-            "buffers": [build.buffer(b.kind, b.which) for b in buffers],
-            "dims": list(range(len(build.module.symbols))),
-            "tasks": str(function.tasks),
-            "parallel": function.tasks != 1,
-        }
+def _packed(
+    generated: Generated,
+    constants: Mapping[str, Constant],
+    packed: dict[Packing, tuple[str, Array]],
+) -> Artifact:
+    """The artifact with its weights packed; those that ``packed`` lacks are added to it."""
+    for packing in generated.packings:
+        if packing not in packed:
+            array = packing.apply(constants[packing.source].data)
+            packed[packing] = tensor_digest(array), array
+    digests = [packed[packing][0] for packing in generated.packings]
+    artifact = generated.artifact
+    buffers = [
+        ["constant", digests[which]] if kind == "packed" else [kind, which]
+        for kind, which in artifact.plan["buffers"]
+    ]
+    return replace(
+        artifact,
+        plan={**artifact.plan, "buffers": buffers},
+        packed={packed[p][0]: (p, packed[p][1]) for p in generated.packings},
     )
 
 
-def _pack(
-    build: _Build, op: Op, constants: Mapping[Value, Constant], buffers: list[Buffer]
-) -> bool:
-    """Give a contraction its constant weights packed, if it takes them so."""
-    from_root = _weights_operand(op)
-    constant = constants.get(op.operands[from_root]) if from_root is not None else None
-    if constant is None or from_root is None:
-        return False
-    packing = weights_packing(op, constant.digest)
-    if packing is None:
-        return False
-    known = {p: digest for digest, (p, _) in build.packed.items()}
-    if packing not in known:
-        array = packing.apply(constant.data)
-        known[packing] = tensor_digest(array)
-        build.packed[known[packing]] = (packing, array)
-    buffers[from_root] = Buffer("constant", known[packing])
-    return True
-
-
-def _weights_operand(op: Op) -> int | None:
-    """Number of the operand that is a contraction's weights and nothing else."""
-    region = op.regions[0]
-    root = contraction(op)
-    weights = root.operands[1]
-    if weights not in region.arguments or any(
-        weights in o.operands for o in region.ops if o is not root
-    ):
-        return None
-    return None if weights is root.operands[0] else region.arguments.index(weights)
-
-
-def _name(build: _Build, op: Op) -> str:
-    return f"k{len(build.functions)}_{op.name.removeprefix('kernel.')}"
-
-
-def describe(op: Op) -> Any:
-    """What an op computes, equal for ops that one function can serve."""
-    numbers: dict[Value, int] = {}
-
-    def number(values: Iterable[Value]) -> tuple[tuple[int, str], ...]:
-        return tuple((numbers.setdefault(v, len(numbers)), str(v.type)) for v in values)
-
-    def shape(o: Op) -> Any:
-        attributes = tuple(sorted((k, repr(v)) for k, v in o.attributes.items()))
-        return (o.name, number(o.operands), attributes, number(o.results))
-
-    region = op.regions[0]
-    return (op.name, number(region.arguments), tuple(shape(o) for o in region.ops))
-
-
-def _llvm_modules(build: _Build) -> list[str]:
-    steps = [
-        Step(s["function"], tuple(s["buffers"]), tuple(s["dims"]), s["parallel"])
-        for s in build.steps
-    ]
-    modules = [build_entry(steps, build.target.triple)]
-    if build.functions:
-        prims: Sequence[Any] = [f.prim for f in build.functions.values()]
-        modules.append(compile_functions(prims, build.target))
-    return modules
-
-
-def _plan(build: _Build) -> dict[str, Any]:
-    scratch: Dim = 0
-    for function in build.functions.values():
-        scratch = dim_max(scratch, function.scratch)
-    return {
-        "symbols": list(build.module.symbols),
-        "buffers": [[kind, which] for kind, which in build.buffers],
-        "slots": [str(size) for size in build.memory.slots],
-        "steps": build.steps,
-        "scratch": str(scratch),
-    }
+def _constants(module: Module) -> dict[str, Constant]:
+    """By digest."""
+    values = (value for op in module.walk() for value in op.attributes.values())
+    return {value.digest: value for value in values if isinstance(value, Constant)}

@@ -21,8 +21,8 @@ def remainder(emit: Emit, a: Scalar, b: Scalar) -> Scalar:
     """
     dtype = emit.dtype(a)
     if dtype is DType.F32:
-        wide = (emit.cast(x, DType.F64) for x in (a, b))
-        return emit.cast(_remainder(emit, *wide, digits=6), dtype)
+        a, b = emit.cast(a, DType.F64), emit.cast(b, DType.F64)
+        return emit.cast(_remainder(emit, a, b, digits=6), dtype)
     return _remainder(emit, a, b, digits=42)
 
 

@@ -310,6 +310,8 @@ class TirEmit:
         source = self.dtype(x)
         if source is dtype:
             return x
+        if dtype is DType.BOOL and not source.is_float:
+            return tirx.NE(x, self._like(0, x))
         if dtype is DType.BOOL:
             return self.not_(self.eq(x, self._like(0, x)))
         if source.is_float and dtype.is_integer:

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from keyword import iskeyword
 from math import gcd
 from typing import TypeAlias
@@ -188,6 +188,7 @@ def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     return total
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Dim:
     """Read what ``str`` of a dim prints. ``ValueError`` on anything else."""
     try:

@@ -29,6 +29,8 @@ _WINDOWS = ("det.window_max", "det.window_sum")
 _INLINED = ("det.transpose", "det.slice", "det.broadcast_to", "det.gather", "det.reshape")
 # Values that a kernel can hold rather than read.
 _MAXIMAL_INLINE_CONSTANT = 1
+# Ops of one kernel: its code is made by recursion, and longer kernels gain nothing.
+_MAXIMAL_OPS = 64
 
 
 @dataclass(eq=False)
@@ -111,6 +113,8 @@ def _group_to_join(op: Op, groups: Sequence[Group], made_by: dict[Value, int]) -
 
 
 def _fits(op: Op, group: Group, made_by: dict[Value, int], index: int) -> bool:
+    if len(group.ops) >= _MAXIMAL_OPS:
+        return False
     inner = [v.tensor.shape for v in op.operands if made_by.get(v) == index]
     outer = [v.tensor.shape for v in op.operands if made_by.get(v) != index]
     if group.kind == "rows":
@@ -156,6 +160,8 @@ def _inline_movement(groups: list[Group], region: Region) -> list[Group]:
         if len(outside) != 1 or outside[0] is None or outside[0].kind != "map":
             continue
         target = outside[0]
+        if len(target.ops) + len(group.ops) > _MAXIMAL_OPS:
+            continue
         target.ops[:0] = group.ops
         op_group.update((id(op), target) for op in group.ops)
         group_of.update((v, target) for op in group.ops for v in op.results)
@@ -191,7 +197,9 @@ def _emit_kernel(
     made = [v for op in group.ops for v in op.results]
     outputs = [v for v in made if any(id(u) not in members for u in consumers.get(v, []))]
     external = dict.fromkeys(v for op in group.ops for v in op.operands if v not in set(made))
-    held = [v for v in external if v in constants and _is_small(v.tensor)]
+    # What the root of a schedule reads is in memory.
+    read = set(group.root.operands) if group.kind != "map" else set()
+    held = [v for v in external if v in constants and _is_small(v.tensor) and v not in read]
     operands = [v for v in external if v not in held]
     inner = Builder([Value(v.type, v.name) for v in operands])
     local = dict(zip(operands, inner.region.arguments))

@@ -20,7 +20,7 @@ from aivmc.passes.legality import check_legal
 
 
 class Observer:
-    """Told of every pass. Override what you want to see; the programs are not yours to change."""
+    """Told of every pass and function. Override what you want to see; change no program."""
 
     def before_pipeline(self, module: Module, passes: Sequence[Pass]) -> None:
         """The program, verified, and the passes that it will go through."""
@@ -30,6 +30,9 @@ class Observer:
 
     def after_pass(self, pass_: Pass, module: Module, seconds: float) -> None:
         """What the pass made, verified, and how long it took."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """A target's code: so many of its functions are done, and ``what`` comes next."""
 
 
 class Observers(Observer):
@@ -49,6 +52,10 @@ class Observers(Observer):
     def after_pass(self, pass_: Pass, module: Module, seconds: float) -> None:
         for observer in self._observers:
             observer.after_pass(pass_, module, seconds)
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        for observer in self._observers:
+            observer.progress(done, total, what)
 
 
 class PrintAfter(Observer):

@@ -18,6 +18,7 @@ from aivmc.passes.fold_batch_norm import FoldBatchNorm
 from aivmc.passes.fold_constants import FoldConstants
 from aivmc.passes.fuse import Fuse
 from aivmc.passes.infer_types import InferTypes
+from aivmc.passes.inline_branches import InlineBranches
 from aivmc.passes.legalize import Legalize
 from aivmc.passes.recognize_idioms import RecognizeIdioms
 from aivmc.passes.strip_nondeterminism import StripNondeterminism
@@ -32,6 +33,7 @@ ALL_PASSES: tuple[type[Pass], ...] = (
     FixReductionOrder,
     CanonicalNan,
     Canonicalize,
+    InlineBranches,
     AssignLayouts,
     Fuse,
 )
@@ -54,7 +56,7 @@ CANONICAL: tuple[Pass, ...] = (
 )
 
 # From the canonical program to kernels. No pass of these decides a bit.
-KERNEL: tuple[Pass, ...] = (AssignLayouts(), Fuse())
+KERNEL: tuple[Pass, ...] = (InlineBranches(), AssignLayouts(), Fuse())
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {"canonical": CANONICAL, "kernel": KERNEL}
 

@@ -20,10 +20,10 @@ from aivmc.passes.manager import DumpDirectory, Observer, Observers, PrintAfter
 
 
 class ProgressBar(Observer):
-    """A bar on standard error, where that is a terminal. Its parts are the passes, and for each
-    target the making of its code, which follows the target's pipeline."""
+    """A bar on standard error, where that is a terminal. Its parts are the passes and, for each
+    target, the functions."""
 
-    def __init__(self, targets: int) -> None:
+    def __init__(self) -> None:
         console = Console(stderr=True)
         columns = (
             *(TextColumn("{task.description:<24}"), BarColumn()),
@@ -33,8 +33,7 @@ class ProgressBar(Observer):
             *columns, console=console, transient=True, disable=not console.is_terminal
         )
         self._task = self._progress.add_task("reading the model", total=None)
-        self._total = targets
-        self._pipelines = 0
+        self._total = 0
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -49,16 +48,22 @@ class ProgressBar(Observer):
         self._progress.stop()
 
     def before_pipeline(self, module: Module, passes: Sequence[Pass]) -> None:
-        self._total += len(passes)
-        self._pipelines += 1
-        code_made = self._pipelines > 2  # the first pipeline makes the canonical program
-        self._progress.update(self._task, total=self._total, advance=code_made)
+        self._add(len(passes))
 
     def before_pass(self, pass_: Pass) -> None:
         self._progress.update(self._task, description=pass_.name)
 
     def after_pass(self, pass_: Pass, module: Module, seconds: float) -> None:
         self._progress.update(self._task, advance=1, description="machine code")
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        if done == 0:
+            self._add(total)
+        self._progress.update(self._task, advance=done > 0, description=what)
+
+    def _add(self, parts: int) -> None:
+        self._total += parts
+        self._progress.update(self._task, total=self._total)
 
 
 def run(
@@ -76,7 +81,7 @@ def run(
     plugins = load_plugins(plugin_modules)
     _check_pass_names(print_after, canonical_passes(plugins))
     out = sys.stderr if as_json else sys.stdout
-    with ProgressBar(len(resolve_targets(targets))) as bar:
+    with ProgressBar() as bar:
         observers: list[Observer] = [bar, PrintAfter(print_after, out.write)]
         if dump_ir is not None:
             observers.append(DumpDirectory(dump_ir))

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.tree import Tree
 
-from aivmc.backends.build import assembly_text, kernel_module, llvm_text
+from aivmc.backends.build import kernel_module
+from aivmc.backends.cpu.generate import assembly_text, llvm_text
 from aivmc.cli.arguments import parse_shapes
 from aivmc.cli.output import bytes_text, console, print_json, print_table, print_text
 from aivmc.compiler import Shapes, canonical_passes, canonicalize, compile
@@ -87,9 +88,9 @@ def _canonical_text(canonical: Module, stage: str, target: str) -> str:
         case "kernel":
             return print_module(kernel_module(canonical))
         case "llvm":
-            return llvm_text(canonical, target)
+            return llvm_text(kernel_module(canonical), target)
         case "asm":
-            return assembly_text(canonical, target)
+            return assembly_text(kernel_module(canonical), target)
     return print_module(canonical)
 
 

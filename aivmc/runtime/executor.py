@@ -22,6 +22,7 @@ from aivmc.runtime.plan import Plan
 
 _ALIGNMENT = 64
 _CACHED_SHAPES = 64  # sets of input shapes whose plans are kept
+_SMALL = 1 << 16  # bytes of memory at which a run takes about as long as waking threads, 10 µs
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -44,6 +45,7 @@ class _Bound:
     dims: tuple[int, ...]
     tasks: tuple[int, ...]
     scratch: int
+    is_small: bool  # so that one thread is the quickest
 
 
 class Executor:
@@ -61,6 +63,9 @@ class Executor:
         self._code = code
         self._inputs = [(name, t.dtype.numpy) for name, t in signature.inputs]
         self._input_buffers, self._output_buffers = self._resolve_buffers()
+        self._constant_bytes = sum(
+            arrays[str(which)].nbytes for kind, which in plan.buffers if kind == "constant"
+        )
         self._bound: dict[Shapes, _Bound] = {}
         self._arena = np.empty(0, np.uint8)
         self._lock = threading.Lock()
@@ -85,7 +90,8 @@ class Executor:
             for output in bound.outputs:
                 buffers[output.buffer], array = _allocate(output)
                 outputs[output.name] = array
-            native = self._native(self._default_threads if threads is None else threads)
+            threads = self._default_threads if threads is None else threads
+            native = self._native(min(threads, 1) if bound.is_small else threads)
             native.run(tuple(buffers), bound.dims, bound.tasks, bound.scratch)
         return outputs
 
@@ -136,7 +142,12 @@ class Executor:
             _output(self._output_buffers[i], name, type, values)
             for i, (name, type) in enumerate(self._signature.outputs)
         ]
-        bound = _Bound(tuple(buffers), tuple(outputs), sizes.dims, sizes.tasks, sizes.scratch)
+        touched = sum(np.asarray(a).nbytes for a in inputs.values()) + self._constant_bytes
+        touched += sizes.arena + sum(output.bytes for output in outputs)
+        small = touched <= _SMALL or max(sizes.tasks, default=0) <= 1
+        bound = _Bound(
+            tuple(buffers), tuple(outputs), sizes.dims, sizes.tasks, sizes.scratch, small
+        )
         if len(self._bound) >= _CACHED_SHAPES:
             del self._bound[next(iter(self._bound))]
         self._bound[shapes] = bound

@@ -7,8 +7,10 @@ k mod 8, bools and integers of 2 bits k mod 2, complex numbers a pair of such fl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import shake_256
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from aivmc.kernel_file.signature import Signature
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
+_BYTES_PER_ELEMENT = 20  # at least: while one is made it exists as k, float and in its own dtype
 _LEVELS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 
 
@@ -58,7 +61,8 @@ def make_inputs(signature: Signature, values: Mapping[str, int]) -> dict[str, Ar
 
 
 def record(signature: Signature, values: Mapping[str, int], run: Run) -> dict[str, Any]:
-    """The self-test's entry in a kernel file."""
+    """The self-test's entry in a kernel file. ``AivmcError`` where memory is too small for it."""
+    _check_memory(signature, values)
     inputs = make_inputs(signature, values)
     return {
         "recipe": "aivmc selftest 1",
@@ -106,6 +110,18 @@ def _bind(signature: Signature, values: Mapping[str, int]) -> None:
     shapes = {name: _shape(type, values) for name, type in signature.inputs}
     bounds = {name: (b.low, b.high) for name, b in signature.symbols.items()}
     bind_symbols(signature.inputs, shapes, signature.constraints, bounds)
+
+
+def _check_memory(signature: Signature, values: Mapping[str, int]) -> None:
+    """Before an operating system that promises more memory than it has ends the process."""
+    types = (*signature.inputs, *signature.outputs)
+    need = max((prod(_shape(t, values)) * _BYTES_PER_ELEMENT for _, t in types), default=0)
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > have:
+        raise AivmcError(
+            f"the self-test needs {need} bytes of memory for one of the model's inputs and "
+            f"outputs, and this machine has {have}"
+        )
 
 
 def _shape(type: TensorType, values: Mapping[str, int]) -> tuple[int, ...]:

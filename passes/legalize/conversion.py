@@ -7,6 +7,7 @@ node's results. It raises :class:`Reject` with the reason where it can't.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from aivmc.ir.constants import Array, Constant
 from aivmc.ir.core import Op, Region, Value
 from aivmc.ir.dims import Dim, product
 from aivmc.ir.errors import AivmcError
-from aivmc.ir.types import DType, Shape
+from aivmc.ir.types import DType, Shape, TensorType
 from aivmc.passes.legalize.equations import Equations
 from aivmc.passes.legalize.known import Known
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 Results: TypeAlias = Value | tuple[Value | None, ...]  # None: unknown, reported where it arose
 Number: TypeAlias = int | float | bool
 Operand: TypeAlias = Value | Number
+
+_MEMORY = 1 << 47  # elements that no process can address
 
 
 class Reject(AivmcError):  # noqa: N818 - a verdict on a node rather than an error of its own
@@ -111,6 +114,8 @@ class Conversion:
 
     def det_all(self, name: str, *operands: Value, **attributes: Any) -> tuple[Value, ...]:
         results = self.builder.ops(f"det.{name}", *operands, **attributes)
+        for value in results:
+            _check_size(value.tensor)
         self.known.observe(self.builder.region.ops[-1])
         return results
 
@@ -276,6 +281,14 @@ def normal_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     if len(set(out)) < len(out):
         raise Reject(f"axes {list(axes)} name one axis twice")
     return out
+
+
+def _check_size(type: TensorType) -> None:
+    static = [d for d in type.shape if isinstance(d, int)]
+    if any(d < 0 for d in static):
+        raise Reject(f"{type} has a negative dim")
+    if prod(d or 1 for d in static) >= _MEMORY:
+        raise Reject(f"{type} is larger than any memory")
 
 
 def _no_regions(region: Region) -> tuple[Value | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from aivmc.passes.legalize.conversion import (
 from aivmc.passes.legalize.reduction import mean_over
 
 _LONGEST_FRACTION = 64
+_LONGEST_REACH = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def window_of(c: Conversion, n: Node, x: Value, extent: Sequence[int]) -> tuple[
         raise Reject("strides, dilations and pads must have an entry for each axis")
     if min(*strides, *dilations, *extent) < 1:
         raise Reject("extents, strides and dilations must be positive")
+    if max(map(abs, (*strides, *dilations, *extent, *pads))) > _LONGEST_REACH:
+        raise Reject(f"extents, strides, dilations and pads must be at most {_LONGEST_REACH}")
     auto = n.attribute("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         amounts = [
@@ -361,6 +364,8 @@ def _scaled_sizes(shape: Shape, scales: Sequence[float]) -> Shape:
     """floor(d * scale), an f32 product; of symbolic dims where the scale is a short fraction."""
     if len(scales) != len(shape):
         raise Reject(f"{len(scales)} scales are given for {len(shape)} axes")
+    if not all(0 < scale < inf for scale in scales):
+        raise Reject("the scales must be positive and finite")
     sizes: list[Dim] = []
     for d, scale in zip(shape, scales):
         if isinstance(d, int):

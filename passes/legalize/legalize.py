@@ -6,6 +6,7 @@ in one error. Dims that the program needs to be equal become one dim, or a const
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -106,7 +107,17 @@ def _without_dead_ops(region: Region) -> Region:
     return Region(region.arguments, kept[::-1])
 
 
+_RANDOM = (
+    *("onnx.Bernoulli", "onnx.Multinomial", "onnx.RandomNormal", "onnx.RandomNormalLike"),
+    *("onnx.RandomUniform", "onnx.RandomUniformLike"),
+)
 _NOT_COMPUTED = (DType.STRING, DType.C64, DType.C128)
+
+
+def _why_not(name: str) -> str:
+    if name in _RANDOM:
+        return "there is no seeded generator for it yet; make what it draws an input"
+    return "it has no deterministic form here yet"
 
 
 @dataclass
@@ -119,7 +130,9 @@ class _Legalizer:
     unsupported: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.conversion.convert_region = self.region
+        # A cycle would keep all constants of the old program alive until it is collected.
+        me = weakref.proxy(self)
+        self.conversion.convert_region = lambda region: me.region(region)
 
     def define_input(self, old: Value, new: Value) -> None:
         if isinstance(new.type, TensorType):
@@ -145,7 +158,7 @@ class _Legalizer:
             value.name = op.result.name
             self.values[op.result] = value
         elif converter(op.name) is None:
-            self._reject(op.name, op.location.name, "it has no deterministic form here yet")
+            self._reject(op.name, op.location.name, _why_not(op.name))
             self._check_regions(op)
         else:
             self._convert(op)
@@ -155,9 +168,7 @@ class _Legalizer:
         for inner in (o for region in op.regions for o in region.walk()):
             known = inner.name in ("onnx.none", "det.constant", "yield") or converter(inner.name)
             if not known:
-                self._reject(
-                    inner.name, inner.location.name, "it has no deterministic form here yet"
-                )
+                self._reject(inner.name, inner.location.name, _why_not(inner.name))
 
     def _convert(self, op: Op) -> None:
         for value in op.operands:

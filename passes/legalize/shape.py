@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, isfinite
 
 from aivmc.ir.constants import Constant
 from aivmc.ir.core import Value
@@ -147,8 +147,8 @@ def range_(c: Conversion, n: Node) -> Results:
         length = dim_max(ceil_div(reach, abs(step)), 0)
         return c.det("iota", length=length, start=first, step=step, dtype=dtype)
     first, last, step = (c.number(v, "the range") for v in (start, limit, delta))
-    if step == 0:
-        raise Reject("the step is 0")
+    if not (step and isfinite(first) and isfinite(last) and isfinite(step)):
+        raise Reject("start, limit and step must be finite, and the step not 0")
     steps = c.det(
         "iota", length=max(ceil((last - first) / step), 0), start=0, step=1, dtype=DType.I64
     )

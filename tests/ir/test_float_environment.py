@@ -11,7 +11,7 @@ from tests.float_environment import DEFAULT, ENVIRONMENT, HOSTILE
 
 @pytest.mark.parametrize("mode", HOSTILE, ids=hex)
 def test_the_default_inside_and_what_was_before_after(mode: int) -> None:
-    tiny = np.float32([1e-40, -3e-39, 1.0])
+    tiny = np.array([1e-40, -3e-39, 1.0], np.float32)
     expected = (tiny * np.float32(0.3)).tobytes()
     with ENVIRONMENT.mode(mode):
         with default_float_environment():

@@ -180,6 +180,14 @@ def test_no_threads(kernel: Kernel, threads: int) -> None:
         kernel.run({"x": numbers(1)}, threads)
 
 
+def test_a_small_run_wakes_no_thread(kernel: Kernel) -> None:
+    before = threading.active_count()
+    kernel.run({"x": numbers(3)}, threads=3)
+    assert threading.active_count() == before
+    kernel.run({"x": numbers(5000)}, threads=3)
+    assert threading.active_count() == before + 2
+
+
 def test_calls_from_several_threads(kernel: Kernel) -> None:
     right: list[bool] = []
 
@@ -212,7 +220,7 @@ def test_a_saved_kernel_is_the_same_file(kernel: Kernel, path: Path, tmp_path: P
 
 def test_a_closed_kernel_says_so(path: Path) -> None:
     kernel = load(path)
-    kernel.run({"x": numbers(1)}, threads=2)
+    kernel.run({"x": numbers(5000)}, threads=2)
     kernel.close()
     kernel.close()
     with pytest.raises(aivmc.AivmcError, match="closed"):

@@ -55,7 +55,9 @@ class _Contraction:
         for n, _ in groups:
             count = count + n
         lines, rows = self._per_task(count)
-        chunks = ceil_div(self.geometry.lines, lines) * ceil_div(self.geometry.rows, rows)
+        chunks = ceil_div(self.geometry.lines, lines)
+        if rows != self.geometry.rows:  # which may turn out to be 0
+            chunks = chunks * ceil_div(self.geometry.rows, rows)
         self.kernel.tasks = count * chunks
 
         def task(code: Code, number: Expr) -> None:

@@ -6,6 +6,7 @@ The order is the canonical one. A task is one row of results.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tvm import tirx
 
@@ -156,12 +157,12 @@ class _Direct:
         taps = taps_of([int(d) for d in w[2:]])  # type: ignore[arg-type]
         sources = [self._source(code, places, tap, x[2:]) for tap in taps]
 
-        def pairs(scope: Code, c: Expr, visit: Callable[[Code, Expr, Expr], None]) -> None:
+        def pairs(scope: Code, c: Expr, visit: Callable[..., None]) -> None:
             channel = scope.bind(first + c)
             for tap, (at, reaches) in zip(taps, sources):
-                a = [image, channel, *at]
-                b = [channel, own, *map(i64, tap)]
-                scope.when(reaches, lambda s, a=a, b=b: visit(s, self.a.load(a), self.b.load(b)))
+                a = self.a.load([image, channel, *at])
+                b = self.b.load([channel, own, *map(i64, tap)])
+                scope.when(reaches, partial(visit, a=a, b=b))
 
         return channels, pairs
 

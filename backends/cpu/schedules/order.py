@@ -72,7 +72,7 @@ def _highest(dtype: DType) -> int:
 
 
 def accumulator(dtype: DType) -> DType:
-    """The dtype in which elements of ``dtype`` are reduced (numerics, clause 5); bools are bytes."""
+    """The dtype in which elements are reduced (numerics, clause 5); bools are bytes."""
     if dtype is DType.BOOL:
         return DType.U8
     return DType.F32 if dtype.is_float and dtype.bits < 32 else dtype

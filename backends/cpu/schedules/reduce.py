@@ -49,7 +49,7 @@ def lower_reduce(kernel: Kernel) -> None:
         places = range(len(shape)) if root.attributes["keepdims"] else kept
         at = dict(zip(places, index))
         at.update(zip(axes, delinearize(code, kernel.emit, number, [shape[a] for a in axes])))
-        then(code, code.bind(tensor.load([at[a] for a in range(len(shape))])))
+        then(code, code.keep(tensor.load([at[a] for a in range(len(shape))])))
 
     length = product(shape[a] for a in axes)
     _lower(kernel, root, _Source(length, visit, len(shape) - 1 not in axes))
@@ -84,12 +84,12 @@ def _visit_tap(
             size = kernel.emit.dim(tensor.type.shape[axis])
             conditions += [tirx.GE(at[-1], i64(0)), tirx.LT(at[-1], size)]
     if not conditions:
-        then(code, code.bind(tensor.load(at)))
+        then(code, code.keep(tensor.load(at)))
         return
     inside = conditions[0]
     for condition in conditions[1:]:
         inside = tirx.And(inside, condition)
-    code.when(inside, lambda scope: then(scope, scope.bind(tensor.load(at))))
+    code.when(inside, lambda scope: then(scope, scope.keep(tensor.load(at))))
 
 
 def _root(kernel: Kernel) -> Op:

@@ -113,7 +113,7 @@ class _Row:
             return self.kernel.emit.cast(x, accumulator(value.tensor.dtype))
 
         total = reduce_row(self.code, self.kernel.emit, op, value.tensor.shape[-1], read)
-        total = self.code.bind(self.kernel.emit.cast(total, op.result.tensor.dtype))
+        total = self.code.keep(self.kernel.emit.cast(total, op.result.tensor.dtype))
         self.known[op.result] = lambda _: total
         if keep is not None:
             self.known[value] = self._from_kept(value, keep)
@@ -136,7 +136,12 @@ class _Row:
 
     def _store_results(self) -> None:
         outputs = self.region.terminator.operands
-        wide = [v for v in outputs if v not in self.known and v.tensor.shape[-1] == self.length]
+        # A row of one element is wide, its reductions included.
+        wide = [
+            v
+            for v in outputs
+            if v.tensor.shape[-1] == self.length and (v not in self.known or self.length == 1)
+        ]
         for value in outputs:
             if value.tensor.shape[-1] == 1 and self.length != 1:
                 self.memory[value].store(self.code, self.origin, self._scalar(value))
