@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aivmc.backends.artifact import Artifact, Packing
-from aivmc.backends.cpu.audit import AuditReport, audit_ir
+from aivmc.backends.cpu.audit import AuditReport, audit_entry, audit_ir
 from aivmc.backends.cpu.entry import Step, build_entry
 from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_object
 from aivmc.backends.cpu.lower import contraction, lower, weights_packing
+from aivmc.backends.cpu.machine_audit import audit_machine_code
 from aivmc.backends.cpu.targets import CpuTarget, resolve
 from aivmc.ir.constants import Array, Constant, tensor_digest
 from aivmc.ir.core import Module, Op, Value
@@ -50,17 +51,25 @@ def build_artifact(canonical: Module, target: str, observer: Observer | None = N
     """Compile a canonical program for one target. ``UnsupportedError`` names what can't be."""
     build = _lower_module(canonical, resolve(target), observer)
     modules = _llvm_modules(build)
-    reports = [audit_ir(text).counts for text in modules[1:]]
+    code = emit_object(modules, build.target)
     return Artifact(
         target=build.target.name,
         requires=build.target.requires,
         member="kernel.o",
-        code=emit_object(modules, build.target),
+        code=code,
         plan=_plan(build),
         kernel_ir=print_module(build.module, locations=False),
-        audit={"instructions": sum(map(AuditReport, reports), AuditReport({})).counts},
+        audit=_audit(build, modules, code),
         packed=build.packed,
     )
+
+
+def _audit(build: _Build, modules: Sequence[str], code: bytes) -> dict[str, Any]:
+    """What was counted while every instruction of IR and object was checked."""
+    entry, *kernels = modules
+    kernel_ir = sum(map(audit_ir, kernels), AuditReport({}))
+    entry_ir = audit_entry(entry, {f.name for f in build.functions.values()})
+    return {"llvm": kernel_ir.counts, "machine": audit_machine_code(code, entry_ir + kernel_ir)}
 
 
 def kernel_module(canonical: Module, observer: Observer | None = None) -> Module:
