@@ -209,7 +209,7 @@ def _count_call(line: str, callee: str | None, counts: Counter[str]) -> None:
 
 
 def _register_lanes(lanes: str | None, element: str) -> int:
-    """Elements of a vector, widened as LLVM does to a power of two and to 128 bits; of a scalar 1."""
+    """Elements of a vector as LLVM widens it, to a power of two and to 128 bits; 1 of a scalar."""
     if lanes is None:
         return 1
     return max(1 << (int(lanes) - 1).bit_length(), 2 if element == "double" else 4)
