@@ -15,12 +15,13 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 PIP := $(RUN) pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-values test test-all check lint bench docs clean
+.PHONY: help demo demo-values test test-all exhaustive check lint bench docs clean
 
 help:
 	@echo "make demo         read a line of text with a published model; compare the bits with README.md"
 	@echo "make test         the tests (a few minutes)"
 	@echo "make test-all     the slow tests, too"
+	@echo "make exhaustive   each elementary function on all 2^32 inputs (an hour on two cores)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
 	@echo "make bench        latency against ONNX Runtime"
 	@echo "make docs         write docs/ops.md anew from the registries"
@@ -34,10 +35,13 @@ demo-values: $(VENV)/.demo
 	$(RUN) examples.ocr.state_values
 
 test: $(VENV)/.dev
-	$(RUN) pytest -m "not slow" $(PYTEST_ARGS)
+	$(RUN) pytest -m "not slow and not exhaustive" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.dev
 	$(RUN) pytest $(PYTEST_ARGS)
+
+exhaustive: $(VENV)/.dev
+	$(RUN) pytest -m exhaustive tests/exhaustive $(PYTEST_ARGS)
 
 check: lint test
 

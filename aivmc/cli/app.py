@@ -139,13 +139,13 @@ def inspect(
     stage: Annotated[
         str | None,
         typer.Option(
-            metavar="onnx|det|canonical|kernel|llvm|asm",
+            metavar="onnx|det|canonical|kernel|llvm|asm|audit",
             help="Print the program as it is at this stage. onnx and det: of a model only.",
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("-t", "--target", help="Whose code, for kernel, llvm and asm."),
+        typer.Option("-t", "--target", help="Whose code, for kernel, llvm, asm and audit."),
     ] = None,
     shape: Shapes = [],  # noqa: B006
     json: Json = False,

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.tree import Tree
 
-from aivmc.backends.build import kernel_module
+from aivmc.backends.build import build_artifact, kernel_module
 from aivmc.backends.cpu.generate import assembly_text, llvm_text
 from aivmc.cli.arguments import parse_shapes
 from aivmc.cli.output import bytes_text, console, print_json, print_table, print_text
@@ -25,7 +25,7 @@ from aivmc.kernel_file.signature import Json, Signature
 from aivmc.passes.legalize import Legalize
 from aivmc.passes.manager import run_pipeline
 
-_ALL_STAGES = (*STAGES, "llvm", "asm")
+_ALL_STAGES = (*STAGES, "llvm", "asm", "audit")
 _KERNEL_MAGIC = b"PK\x03\x04"
 
 
@@ -70,6 +70,8 @@ def _kernel_text(kernel: KernelFile, stage: str, target: str | None) -> str:
         raise AivmcError(f"the kernel has no target {name!r}; it has {', '.join(sorted(targets))}")
     if stage == "kernel":
         return kernel.text(f"targets/{name}/kernel.air")
+    if stage == "audit":
+        return _audit_text(kernel.json(f"targets/{name}/audit.json"))
     return _canonical_text(canonical_program(kernel), stage, name)
 
 
@@ -91,7 +93,18 @@ def _canonical_text(canonical: Module, stage: str, target: str) -> str:
             return llvm_text(kernel_module(canonical), target)
         case "asm":
             return assembly_text(kernel_module(canonical), target)
+        case "audit":
+            return _audit_text(build_artifact(canonical, target).audit)
     return print_module(canonical)
+
+
+def _audit_text(audit: Json) -> str:
+    """A line for every kind of instruction."""
+    return "".join(
+        f"{part} {name} {count}\n"
+        for part, counts in audit.items()
+        for name, count in counts.items()
+    )
 
 
 def _summary(kernel: KernelFile) -> dict[str, Any]:

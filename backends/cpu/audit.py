@@ -2,16 +2,15 @@
 
 LLVM IR that passes computes floats only with instructions that IEEE 754 defines to the bit:
 no fast-math flag or attribute, no contraction, no approximate or library function, no conversion
-that is undefined out of range. The object made from it may call ``memcpy`` and its kin, nothing
-else. See docs/numerics.md, clauses 1 to 4.
+that is undefined out of range. What is made of it, :mod:`aivmc.backends.cpu.machine_audit` checks.
+See docs/numerics.md, clauses 1 to 4.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aivmc.ir.errors import AivmcError
@@ -23,9 +22,21 @@ class AuditError(AivmcError):
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Number of instructions by opcode, and of intrinsic calls by name, sorted by name."""
+    """For each function the number of instructions by opcode, and of intrinsic calls by name.
 
-    counts: dict[str, int]
+    Beside these, what lets machine code have something: ``fma lanes``, the elements of all fused
+    multiply-adds in registers; ``indirect call``; ``mul i8``, of vectors.
+    """
+
+    functions: Mapping[str, Mapping[str, int]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of all functions, sorted by name."""
+        total: Counter[str] = Counter()
+        for counts in self.functions.values():
+            total.update(counts)
+        return dict(sorted(total.items()))
 
     @property
     def fma(self) -> int:
@@ -40,8 +51,7 @@ class AuditReport:
         return self.counts.get("fadd", 0)
 
     def __add__(self, other: AuditReport) -> AuditReport:
-        total = Counter(self.counts) + Counter(other.counts)
-        return AuditReport(dict(sorted(total.items())))
+        return AuditReport({**self.functions, **other.functions})
 
 
 @dataclass(frozen=True)
@@ -106,13 +116,15 @@ _ENTRY = _Rules(
 _ALL_FLOAT_TYPES = _words("half bfloat float double x86_fp80 fp128 ppc_fp128 x86_amx")
 _FAST_MATH = _words("fast nnan ninf nsz arcp contract afn reassoc")
 _STRING_ATTRIBUTES = frozenset(["target-cpu", "target-features"])
-_OBJECT_IMPORTS = frozenset(["memcpy", "memmove", "memset"])
 
 _INSTRUCTION = re.compile(
     r'^\s+(?:%(?:"[^"]*"|[\w.$-]+) = )?(?:(?:tail|musttail|notail) )?([a-z]\w*)\b(.*)'
 )
 _LABEL = re.compile(r'^(?:"[^"]*"|[\w.$-]+):')
 _SWITCH_CASE = re.compile(r"^\s+(?:i\d+ -?\d+, label %\S+|\])")
+_DEFINED = re.compile(r'^define [^@]*@("[^"]*"|[\w.$-]+)\(', re.MULTILINE)
+_BYTES = re.compile(r"<\d+ x i8>")
+_FUSED = re.compile(r"call (?:<(\d+) x (float|double)>)?")
 _CALLEE = re.compile(r'@("[^"]*"|[\w.$-]+)\(')
 _SYMBOL = re.compile(r'[%@!#]"[^"]*"|[%@!#][\w.$-]+|c?"[^"]*"')
 _TYPE_SUFFIX = re.compile(r"(?:\.(?:nxv|v)?\d*(?:i\d+|f\d+|bf16|p\d+))+$")
@@ -134,30 +146,23 @@ def audit_entry(text: str, externals: Collection[str]) -> AuditReport:
     return _audit(text, externals, _ENTRY)
 
 
-def audit_object(code: bytes) -> None:
-    """Check that an ELF64 object needs only the memory functions of the C library: LLVM may turn
-    an innocent instruction into a call (``fma`` without the instruction, f64 to f16)."""
-    imports = sorted(set(_undefined_symbols(code)) - _OBJECT_IMPORTS)
-    if imports:
-        raise AuditError(f"the object calls outside functions: {', '.join(imports)}")
-
-
 def _audit(text: str, externals: Collection[str], rules: _Rules) -> AuditReport:
+    functions: dict[str, Counter[str]] = {}
+    callable_names = set(_DEFINED.findall(text)) | set(externals)
     counts: Counter[str] = Counter()
-    defined = set(re.findall(r'^define [^@]*@("[^"]*"|[\w.$-]+)\(', text, re.MULTILINE))
-    callable_names = defined | set(externals)
     inside = False
     for line in text.splitlines():
         if inside:
             inside = line != "}"
             if inside:
                 _audit_body_line(line, callable_names, rules, counts)
-        elif line.startswith("define "):
+        elif defined := _DEFINED.match(line):
             _require_types(line, rules)
+            counts = functions.setdefault(defined[1].strip('"'), Counter())
             inside = True
         else:
             _audit_module_line(line, callable_names, rules)
-    return AuditReport(dict(sorted(counts.items())))
+    return AuditReport(functions)
 
 
 def _audit_module_line(line: str, callable_names: set[str], rules: _Rules) -> None:
@@ -191,18 +196,33 @@ def _audit_body_line(
         raise _refusal("bf16 arithmetic", line)
     counts[opcode] += 1
     if opcode == "call":
-        name = _require_call(line, callable_names, rules)
-        if name:
-            counts[name] += 1
+        _count_call(line, _require_call(line, callable_names, rules), counts)
+    if opcode == "mul" and _BYTES.search(rest):
+        counts["mul i8"] += 1
+
+
+def _count_call(line: str, callee: str | None, counts: Counter[str]) -> None:
+    if callee is not None:
+        counts[callee] += 1
+    if callee == "llvm.fma" and (vector := _FUSED.search(line)):
+        counts["fma lanes"] += _register_lanes(vector[1], vector[2])
+
+
+def _register_lanes(lanes: str | None, element: str) -> int:
+    """Elements of a vector as LLVM widens it, to a power of two and to 128 bits; 1 of a scalar."""
+    if lanes is None:
+        return 1
+    return max(1 << (int(lanes) - 1).bit_length(), 2 if element == "double" else 4)
 
 
 def _require_call(line: str, callable_names: set[str], rules: _Rules) -> str | None:
-    """The intrinsic that an allowed call names; ``None`` for another function."""
+    """The intrinsic that an allowed call names, or ``indirect call``; ``None`` for another
+    function."""
     if re.search(r"\basm\b", _SYMBOL.sub(" ", line)):
         raise _refusal("inline assembly", line)
     if _CALLEE.search(line) is None:
         if rules.indirect_calls:
-            return None
+            return "indirect call"
         raise _refusal("indirect call", line)
     return _require_callee(line, callable_names, rules)
 
@@ -227,25 +247,3 @@ def _require_types(line: str, rules: _Rules) -> None:
 
 def _refusal(what: str, line: str) -> AuditError:
     return AuditError(f"generated code has a {what} that is not allowed: {line.strip()[:200]}")
-
-
-def _undefined_symbols(code: bytes) -> Iterator[str]:
-    """Names of the undefined symbols of a little-endian ELF64 object (System V gABI, chapter 4)."""
-    if code[:6] != b"\x7fELF\x02\x01":
-        raise AuditError("generated code is not a little-endian ELF64 object")
-    (sections_at,) = struct.unpack_from("<Q", code, 40)
-    size, count = struct.unpack_from("<HH", code, 58)
-    # Elf64_Shdr: name, type, flags, addr, offset, size, link, info, addralign, entsize.
-    headers = [
-        struct.unpack_from("<IIQQQQIIQQ", code, sections_at + i * size) for i in range(count)
-    ]
-    for header in headers:
-        if header[1] != 2:  # SHT_SYMTAB
-            continue
-        names_at = headers[header[6]][4]
-        for at in range(header[4], header[4] + header[5], 24):
-            # Elf64_Sym: name, info, other, section (0: undefined), value, size.
-            name, _, _, section, _, _ = struct.unpack_from("<IBBHQQ", code, at)
-            if name and section == 0:
-                start = names_at + name
-                yield code[start : code.index(b"\0", start)].decode()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
-from aivmc.backends.cpu.audit import AuditReport, audit_ir
+from aivmc.backends.cpu.audit import AuditReport, audit_entry, audit_ir
 from aivmc.backends.cpu.entry import Step, build_entry
 from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_object
 from aivmc.backends.cpu.lower import contraction, lower, weights_packing
+from aivmc.backends.cpu.machine_audit import audit_machine_code
 from aivmc.backends.cpu.targets import CpuTarget, resolve
 from aivmc.ir.constants import Constant
 from aivmc.ir.core import Module, Op, Value
@@ -50,21 +51,27 @@ def generate(module: Module, target: str, progress: Progress) -> Generated:
     ``UnsupportedError`` names what can't be.
     """
     build = _lower_module(module, resolve(target))
-    modules, reports = [_entry(build)], []
-    for text in _functions(build, progress):
-        modules.append(text)
-        reports.append(audit_ir(text))
+    modules = [_entry(build), *_functions(build, progress)]
+    code = emit_object(modules, build.target)
     artifact = Artifact(
         target=build.target.name,
         requires=build.target.requires,
         member="kernel.o",
-        code=emit_object(modules, build.target),
+        code=code,
         plan=_plan(build),
         kernel_ir=print_module(module, locations=False),
-        audit={"instructions": sum(reports, AuditReport({})).counts},
+        audit=_audit(build, modules, code),
         packed={},
     )
     return Generated(artifact, tuple(build.packings))
+
+
+def _audit(build: _Build, modules: Sequence[str], code: bytes) -> dict[str, Any]:
+    """What was counted while every instruction of IR and object was checked."""
+    entry, *kernels = modules
+    kernel_ir = sum(map(audit_ir, kernels), AuditReport({}))
+    entry_ir = audit_entry(entry, {f.name for f in build.functions.values()})
+    return {"llvm": kernel_ir.counts, "machine": audit_machine_code(code, entry_ir + kernel_ir)}
 
 
 def llvm_text(module: Module, target: str) -> str:

@@ -18,7 +18,8 @@ import tvm
 from tvm import tirx
 from tvm_ffi import structural_equal, structural_walk
 
-from aivmc.backends.cpu.audit import audit_ir, audit_object
+from aivmc.backends.cpu.audit import audit_ir
+from aivmc.backends.cpu.machine_audit import audit_imports
 from aivmc.backends.cpu.targets import CpuTarget, llvm_target
 from aivmc.ir.errors import AivmcError
 
@@ -59,7 +60,7 @@ def emit_object(ir_modules: Sequence[str], target: CpuTarget) -> bytes:
     """The object code of these modules linked, audited for what it imports."""
     module, machine = _link(ir_modules, target)
     code: bytes = machine.emit_object(module)
-    audit_object(code)
+    audit_imports(code)
     return code
 
 

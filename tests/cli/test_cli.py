@@ -301,6 +301,7 @@ def test_stages(folder: Path) -> None:
         assert good("inspect", file, "--stage", "kernel").startswith("module kernel {")
         assert "define void @aivm_run" in good("inspect", file, "--stage", "llvm")
         assert "aivm_run:" in good("inspect", file, "--stage", "asm", "-t", "x86-64-v3")
+        assert "\nmachine vldmxcsr 4\n" in good("inspect", file, "--stage", "audit")
     data = good_json("inspect", kernel, "--stage", "canonical")
     assert data == {"stage": "canonical", "text": good("inspect", kernel, "--stage", "canonical")}
 
