@@ -89,7 +89,7 @@ def _lower_module(canonical: Module, target: CpuTarget, observer: Observer | Non
     }
     refused: list[str] = []
     for op in module.main.region.body:
-        if op.name in ("det.constant", "det.reshape"):
+        if op.name in ("det.constant", "det.stream_key", "det.reshape"):
             continue
         try:
             _add_step(build, op, constants)

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 from aivmc.ir.errors import AivmcError
 from aivmc.passes.assign_layouts import AssignLayouts
+from aivmc.passes.assign_streams import AssignStreams
 from aivmc.passes.base import Option, Pass
 from aivmc.passes.canonical_nan import CanonicalNan
 from aivmc.passes.canonicalize import Canonicalize
@@ -27,6 +28,7 @@ ALL_PASSES: tuple[type[Pass], ...] = (
     Legalize,
     InferTypes,
     FoldConstants,
+    AssignStreams,
     FoldBatchNorm,
     RecognizeIdioms,
     FixReductionOrder,
@@ -37,7 +39,7 @@ ALL_PASSES: tuple[type[Pass], ...] = (
 )
 
 # From an imported program to the canonical one, which decides every bit. Patterns are looked for in
-# a canonical program; constants are folded once more when the orders are fixed, for no unordered
+# a canonical program, where streams are numbered, too; constants are folded once more when the orders are fixed, for no unordered
 # reduction is ever folded.
 CANONICAL: tuple[Pass, ...] = (
     StripNondeterminism(),
@@ -45,6 +47,7 @@ CANONICAL: tuple[Pass, ...] = (
     InferTypes(),
     FoldConstants(),
     Canonicalize(),
+    AssignStreams(),
     FoldBatchNorm(),
     RecognizeIdioms(),
     FixReductionOrder(),

@@ -1,7 +1,7 @@
-"""After this pass an ONNX program has no dead op and draws no random numbers.
+"""After this pass an ONNX program has no dead op, and none that only training would give an effect.
 
-Random ops are refused, by name, while there is no generator to give them a seed. What needs more
-than its first output, or trains, is left for legalization to judge.
+What needs more than its first output, or trains, is left for legalization to judge; random ops
+become functions of the seed there.
 """
 
 from __future__ import annotations
@@ -10,31 +10,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from aivmc.ir.core import Function, Module, Op, Value
-from aivmc.ir.errors import UnsupportedError
 from aivmc.passes.base import Pass
 from aivmc.passes.legality import require_stage
 from aivmc.passes.ordering import in_order
 from aivmc.passes.rewriting import NoMatch, Results, Rewriter, rewrite_module
 
-RANDOM = frozenset(
-    f"onnx.{name}"
-    for name in (
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    )
-)
 _TRAINING_MODE = 2  # Dropout's input that says whether it drops anything
 
 
 @dataclass(frozen=True)
 class StripNondeterminism(Pass):
-    """Drop dead ops, Identity and inference-time Dropout; refuse random ops."""
+    """Drop dead ops, Identity and inference-time Dropout."""
 
     name: ClassVar[str] = "strip-nondeterminism"
+    version: ClassVar[int] = 2
 
     def requires(self, module: Module) -> None:
         require_stage(module, "onnx")
@@ -43,9 +32,7 @@ class StripNondeterminism(Pass):
         module = module.with_main(_live(module.main))
         used = {value for op in module.walk() for value in op.operands}
         out = rewrite_module(module, lambda op, b: _strip(op, b, used))
-        out = out.with_main(_live(out.main))
-        _refuse_random(out)
-        return out
+        return out.with_main(_live(out.main))
 
 
 def _strip(op: Op, b: Rewriter, used: set[Value]) -> Results | NoMatch:
@@ -71,16 +58,3 @@ def _is_inactive(op: Op, b: Rewriter) -> bool:
 
 def _live(main: Function) -> Function:
     return Function(main.name, in_order(main.region), main.output_names)
-
-
-def _refuse_random(module: Module) -> None:
-    names: dict[str, list[str]] = {}
-    for op in module.walk():
-        if op.name in RANDOM:
-            names.setdefault(op.name.removeprefix("onnx."), []).append(repr(op.location.name))
-    if names:
-        listed = "".join(f"\n  {kind} ({', '.join(found)})" for kind, found in names.items())
-        raise UnsupportedError(
-            "random ops can't be compiled: there is no seeded generator for them yet. "
-            f"Replace them by inputs:{listed}"
-        )

@@ -28,6 +28,7 @@ from aivmc.passes.legalize import (  # noqa: F401 - each registers its converter
     movement,
     normalization,
     quantized,
+    random,
     reduction,
     shape,
     tree,
