@@ -48,9 +48,7 @@ def interpret(
 class _Run:
     """One execution: the symbols are bound."""
 
-    def __init__(
-        self, symbols: Mapping[str, int], trace: Trace | None, seed: bytes | None
-    ) -> None:
+    def __init__(self, symbols: Mapping[str, int], trace: Trace | None, seed: bytes | None) -> None:
         self.symbols = symbols
         self.trace = trace
         self.seed = seed

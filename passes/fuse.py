@@ -37,7 +37,9 @@ class Group:
 
     kind: str
     root: Op
-    is_free: bool = False  # a constant or key, or a view of one or of an input: there from the start
+    is_free: bool = (
+        False  # a constant or key, or a view of one or of an input: there from the start
+    )
     ops: list[Op] = field(default_factory=list)
 
     @property

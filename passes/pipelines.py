@@ -38,9 +38,9 @@ ALL_PASSES: tuple[type[Pass], ...] = (
     Fuse,
 )
 
-# From an imported program to the canonical one, which decides every bit. Patterns are looked for in
-# a canonical program, where streams are numbered, too; constants are folded once more when the orders are fixed, for no unordered
-# reduction is ever folded.
+# From an imported program to the canonical one, which decides every bit. Streams are numbered, and
+# patterns looked for, in a canonical program; constants are folded once more when the orders are
+# fixed, for no unordered reduction is ever folded.
 CANONICAL: tuple[Pass, ...] = (
     StripNondeterminism(),
     Legalize(),

@@ -24,9 +24,7 @@ def philox4x32(emit: Emit, counter: Sequence[Scalar], key: Sequence[Scalar]) -> 
     for number in range(_ROUNDS):
         if number:
             keys = [_low(emit, emit.add(k, _u64(emit, w))) for k, w in zip(keys, _WEYL)]
-        first, second = (
-            emit.mul(word, _u64(emit, m)) for word, m in zip(words[::2], _MULTIPLIERS)
-        )
+        first, second = (emit.mul(word, _u64(emit, m)) for word, m in zip(words[::2], _MULTIPLIERS))
         words = [
             emit.xor(emit.xor(_high(emit, second), words[1]), keys[0]),
             _low(emit, second),

@@ -302,6 +302,8 @@ def _drawn(kernel: Path, *options: object) -> str:
 def test_seed_policies(sampler: Path) -> None:
     fixed, asked = sampler / "fixed", sampler / "input"
     assert good_json("inspect", asked)["config"]["seed"] == {"policy": "input"}
+    lines = [line.split() for line in good("inspect", asked).splitlines()]
+    assert ["seed", "input", "32", "bytes"] in lines
     three, four = (f"{n:064X}" for n in (3, 4))
     assert _drawn(asked, "--seed", three) == _drawn(fixed)
     assert _drawn(asked, "--seed", four) != _drawn(fixed)

@@ -1,5 +1,4 @@
-"""Random ops: what they draw, against the docs on plain integers; and which stream each draws from.
-"""
+"""Random ops: what they draw, against the docs on plain integers, and from which streams."""
 
 from __future__ import annotations
 
@@ -90,7 +89,8 @@ def box_muller(stream: int, count: int) -> Array:
     u, v = (units(stream, count, 2, i).astype(F32) for i in range(2))
     logarithm = np.log((F32(1) - u).astype(np.float64)).astype(F32)
     cosine = np.cos((v * F32(2 * np.pi)).astype(np.float64)).astype(F32)
-    return np.sqrt(logarithm * F32(-2)) * cosine
+    normal: Array = np.sqrt(logarithm * F32(-2)) * cosine
+    return normal
 
 
 def test_normal() -> None:
@@ -136,7 +136,7 @@ def test_dropout(dtype: Any) -> None:
     x[0, :5] = np.nan, np.inf, -0.0, 65000, -1e-7
     constants = {"r": np.array(0.3, F32), "t": np.array(True)}
     y, mask = draw([node("Dropout", ["x", "r", "t"], ["y", "m"])], "ym", constants, x=x)
-    wide = np.float64 if dtype is np.float64 else F32
+    wide: Any = np.float64 if dtype is np.float64 else F32
     kept = units(0, 300).reshape(30, 10) >= F32(0.3)
     scale = wide(1) / (wide(1) - wide(F32(0.3)))
     with np.errstate(over="ignore"):

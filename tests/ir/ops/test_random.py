@@ -31,9 +31,7 @@ KNOWN_ANSWERS = [
 def test_known_answers(line: str) -> None:
     numbers = [int(word, 16) for word in line.split()]
     counter, key, expected = numbers[:4], numbers[4:6], numbers[6:]
-    words = philox4x32(
-        NumpyEmit(), [np.uint64(c) for c in counter], [np.uint64(k) for k in key]
-    )
+    words = philox4x32(NumpyEmit(), [np.uint64(c) for c in counter], [np.uint64(k) for k in key])
     assert [int(w) for w in words] == expected
     assert list(philox(tuple(counter), tuple(key))) == expected
 
@@ -78,9 +76,7 @@ def test_places_beyond_32_bits() -> None:
 def test_symbolic_shapes() -> None:
     key = stream_key(SEED, 0)
     shape = (symbol("N"), 5)
-    got = evaluate_element(
-        "det.random_bits", [key], symbols={"N": 3}, shape=shape, draws=2, draw=1
-    )
+    got = evaluate_element("det.random_bits", [key], symbols={"N": 3}, shape=shape, draws=2, draw=1)
     want = reference("det.random_bits", key, shape=(3, 5), draws=2, draw=1)
     assert got.tobytes() == want.tobytes()
 
