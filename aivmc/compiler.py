@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from aivmc.ir.float_environment import default_float_environment
 from aivmc.ir.interpret import interpret
 from aivmc.ir.text import large_constants, print_module
 from aivmc.kernel_file.reader import open_kernel
+from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Json, Signature
 from aivmc.kernel_file.writer import KernelContents, plan_constants, write_kernel
+from aivmc.passes.assign_streams import AssignStreams
 from aivmc.passes.base import Pass
 from aivmc.passes.fix_reduction_order import FixReductionOrder
 from aivmc.passes.identity import semantic_digest
@@ -33,7 +36,7 @@ from aivmc.runtime.environment import missing_features
 from aivmc.runtime.executor import Executor
 from aivmc.runtime.kernel import Kernel
 from aivmc.runtime.plan import Plan
-from aivmc.runtime.selftest import Run, choose_sizes, record
+from aivmc.runtime.selftest import SEED, Run, choose_sizes, record
 
 Shapes = Mapping[str, Sequence[int | str]]
 
@@ -42,20 +45,22 @@ def compile(
     model: Any,
     target: str | Sequence[str] = "cpu",
     shapes: Shapes | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     observer: Observer | None = None,
     plugins: Sequence[type[Pass]] = (),
+    seed_policy: str = "fixed",
 ) -> Kernel:
     """A kernel of an ONNX ``model``: a path, the file's bytes, or a ``ModelProto``.
 
     ``target`` is one target or several (``cpu`` is x86-64-v3). ``shapes`` gives inputs' dims anew,
-    integers or names of symbols. ``seed`` decides what random ops draw. ``observer`` sees every
-    pass; the passes of ``plugins`` run before those that fix the bits. ``AivmcError`` where the
-    model is not good or can't be compiled.
+    integers or names of symbols. ``seed`` (0 to 2**256 - 1; 0 where it is None) decides what random
+    ops draw; with the ``seed_policy`` ``input`` or ``vrf`` it comes with each run in its place.
+    ``observer`` sees every pass; the passes of ``plugins`` run before those that fix the bits.
+    ``AivmcError`` where the model is not good or can't be compiled.
     """
     with tempfile.TemporaryDirectory(prefix="aivmc-") as folder:
         path = Path(folder) / "kernel.aivm"
-        compile_file(model, path, target, shapes, seed, observer, plugins)
+        compile_file(model, path, target, shapes, seed, observer, plugins, seed_policy)
         # The mapped file lives on without a name.
         return Kernel(open_kernel(path))
 
@@ -66,15 +71,16 @@ def compile_file(
     path: str | Path,
     target: str | Sequence[str] = "cpu",
     shapes: Shapes | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     observer: Observer | None = None,
     plugins: Sequence[type[Pass]] = (),
+    seed_policy: str = "fixed",
 ) -> str:
     """As :func:`compile`, straight into a kernel file; returns the kernel's identity."""
-    targets = resolve_targets(target)
-    canonical, ledger = canonicalize(model, shapes, observer, plugins)
+    targets, policy = resolve_targets(target), SeedPolicy.of(seed_policy, seed)
+    canonical, ledger = canonicalize(model, shapes, observer, plugins, policy)
     artifacts = build_artifacts(canonical, [t.name for t in targets], observer)
-    return write_kernel(_contents(canonical, ledger, targets, artifacts, seed), path)
+    return write_kernel(_contents(canonical, ledger, targets, artifacts, policy), path)
 
 
 @default_float_environment()
@@ -83,19 +89,26 @@ def canonicalize(
     shapes: Shapes | None = None,
     observer: Observer | None = None,
     plugins: Sequence[type[Pass]] = (),
+    policy: SeedPolicy = SeedPolicy(),  # noqa: B008 (frozen)
 ) -> tuple[Module, Ledger]:
     """The canonical program of a model, which decides every bit, and how it was made."""
-    return run_pipeline(import_model(model, shapes or {}), canonical_passes(plugins), observer)
+    passes = canonical_passes(plugins, policy)
+    return run_pipeline(import_model(model, shapes or {}), passes, observer)
 
 
-def canonical_passes(plugins: Sequence[type[Pass]] = ()) -> tuple[Pass, ...]:
-    """The passes to the canonical program, with those of plug-ins in their place.
+def canonical_passes(
+    plugins: Sequence[type[Pass]] = (),
+    policy: SeedPolicy = SeedPolicy(),  # noqa: B008 (frozen)
+) -> tuple[Pass, ...]:
+    """The passes to the canonical program, with a fixed seed and with plug-ins in their place.
 
     That is right before orders are fixed: what they make is ordered and canonicalized like the
     rest.
     """
-    place = next(i for i, p in enumerate(CANONICAL) if isinstance(p, FixReductionOrder))
-    return (*CANONICAL[:place], *(plugin() for plugin in plugins), *CANONICAL[place:])
+    seeded = AssignStreams((policy.fixed_seed or b"").hex())
+    passes = [seeded if isinstance(p, AssignStreams) else p for p in CANONICAL]
+    place = next(i for i, p in enumerate(passes) if isinstance(p, FixReductionOrder))
+    return (*passes[:place], *(plugin() for plugin in plugins), *passes[place:])
 
 
 def resolve_targets(names: str | Sequence[str]) -> list[CpuTarget]:
@@ -111,12 +124,12 @@ def _contents(
     ledger: Ledger,
     targets: Sequence[CpuTarget],
     artifacts: Sequence[Artifact],
-    seed: int,
+    policy: SeedPolicy,
 ) -> KernelContents:
     constants = _constants(canonical, artifacts)
     signature = Signature.of(canonical)
     return KernelContents(
-        config=_config(targets, seed),
+        config=_config(targets, policy),
         ledger=ledger.steps,
         signature=signature,
         semantic=semantic_digest(canonical),
@@ -128,11 +141,10 @@ def _contents(
     )
 
 
-def _config(targets: Sequence[CpuTarget], seed: int) -> Json:
+def _config(targets: Sequence[CpuTarget], policy: SeedPolicy) -> Json:
     """What decides the kernel beside the model. Nothing of the machine that compiles."""
     return {
-        # JSON's integers end at 2**53.
-        "seed": {"policy": "fixed", "value": str(seed)},
+        "seed": policy.to_json(),
         "targets": {
             t.name: {"triple": t.triple, "cpu": t.cpu, "features": t.features} for t in targets
         },
@@ -169,15 +181,20 @@ def _selftest(
     plans = [Plan.from_json(a.plan) for a in artifacts]
     values = choose_sizes(signature, [d for plan in plans for d in plan.slots])
     runs: list[Run] = [
-        Executor(
-            signature, plan, a.code, dict(constants) | {d: x for d, (_, x) in a.packed.items()}
-        ).run
+        partial(_executor(signature, plan, a, constants).run, seed=SEED)
         for plan, a in zip(plans, artifacts)
         if not missing_features(a.requires)
     ]
     if not runs:
-        runs = [lambda inputs: interpret(canonical, inputs)]
+        runs = [lambda inputs: interpret(canonical, inputs, seed=SEED)]
     first, *others = (record(signature, values, run) for run in runs)
     if any(other != first for other in others):
         raise AivmcError("the targets give different bits: this is a fault of the compiler")
     return first
+
+
+def _executor(
+    signature: Signature, plan: Plan, artifact: Artifact, constants: Mapping[str, Array]
+) -> Executor:
+    packed = {digest: array for digest, (_, array) in artifact.packed.items()}
+    return Executor(signature, plan, artifact.code, {**constants, **packed})

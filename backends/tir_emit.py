@@ -82,6 +82,17 @@ def i64(value: int) -> Expr:
     return tirx.IntImm("int64", value)
 
 
+def quotient(a: Expr, b: Expr) -> Expr:
+    """``a // b`` of numbers that are not negative, whether or not TVM can tell: else it would test
+    their signs."""
+    return tirx.floordiv(a, b) if isinstance(b, tirx.IntImm) else tirx.truncdiv(a, b)
+
+
+def remainder(a: Expr, b: Expr) -> Expr:
+    """``a % b`` of numbers that are not negative."""
+    return tirx.floormod(a, b) if isinstance(b, tirx.IntImm) else tirx.truncmod(a, b)
+
+
 class TirEmit:
     """Implements ``Emit``; operands may mix scalars and vectors of one width.
 

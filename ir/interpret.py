@@ -14,18 +14,22 @@ from aivmc.ir.core import Module, Op, Region, Value
 from aivmc.ir.definition import OpDef, definition, is_defined
 from aivmc.ir.dims import Expr, evaluate
 from aivmc.ir.errors import IRError, UnsupportedError
+from aivmc.ir.seeds import stream_key
 from aivmc.ir.types import DType, TensorType
 
 Trace = Callable[[Op, tuple[Array, ...]], None]
 
 
 def interpret(
-    module: Module, inputs: Mapping[str, Array], trace: Trace | None = None
+    module: Module,
+    inputs: Mapping[str, Array],
+    trace: Trace | None = None,
+    seed: bytes | None = None,
 ) -> dict[str, Array]:
     """The outputs of ``main`` by name. ``trace`` sees each op with its results as it has run.
 
-    ``InputError`` where the inputs don't fit; ``IRError`` where an op can't be run, or its
-    reference gives another type than the program says.
+    ``seed`` is for programs that take one. ``InputError`` where the inputs don't fit; ``IRError``
+    where an op can't be run, or its reference gives another type than the program says.
     """
     main = module.main
     arguments = [(v.name, v.tensor) for v in main.inputs]
@@ -36,7 +40,7 @@ def interpret(
     for name, type in arguments:
         if arrays[name].dtype != type.dtype.numpy:
             raise InputError(f"input {name!r} must be {type}, not {arrays[name].dtype}")
-    run = _Run(symbols, trace)
+    run = _Run(symbols, trace, seed)
     outputs = run.region(main.region, [arrays[name] for name, _ in arguments], {})
     return dict(zip(main.output_names, outputs))
 
@@ -44,9 +48,10 @@ def interpret(
 class _Run:
     """One execution: the symbols are bound."""
 
-    def __init__(self, symbols: Mapping[str, int], trace: Trace | None) -> None:
+    def __init__(self, symbols: Mapping[str, int], trace: Trace | None, seed: bytes | None) -> None:
         self.symbols = symbols
         self.trace = trace
+        self.seed = seed
 
     def region(
         self, region: Region, arguments: Sequence[Array], outer: Mapping[Value, Array]
@@ -66,6 +71,10 @@ class _Run:
         if op.name == "det.if":
             taken = op.regions[0 if operands[0] else 1]
             return self.region(taken, operands[1:], values)
+        if op.name == "det.stream_key":
+            if self.seed is None:
+                raise InputError("the program takes a seed, and none is given")
+            return (stream_key(self.seed, op.attributes["stream"]),)
         if is_defined(op.name) and type(definition(op.name)).reference is not OpDef.reference:
             attributes = {name: self.bind(v) for name, v in op.attributes.items()}
             try:

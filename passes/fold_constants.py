@@ -35,6 +35,8 @@ class FoldConstants(RewritePass):
     def rewrite(self, op: Op, b: Rewriter) -> Results | NoMatch:
         if op.name == "det.constant":
             return NoMatch("is a constant")
+        if op.name == "det.stream_key":
+            return NoMatch("depends on the seed")
         if op.regions:
             return self._rewrite_if(op, b)
         constants = [b.constant_of(v) for v in op.operands]

@@ -39,7 +39,9 @@ class Group:
 
     kind: str
     root: Op
-    is_free: bool = False  # a constant, or a view of one or of an input: there from the start
+    is_free: bool = (
+        False  # a constant or key, or a view of one or of an input: there from the start
+    )
     ops: list[Op] = field(default_factory=list)
 
     @property
@@ -85,7 +87,7 @@ def _form_groups(ops: Iterable[Op]) -> list[Group]:
 
 
 def _kind(op: Op) -> str:
-    if op.name in ("det.constant", "det.reshape"):
+    if op.name in ("det.constant", "det.stream_key", "det.reshape"):
         return "top"
     if op.name in _CONTRACTIONS:
         return "contract"
@@ -107,9 +109,21 @@ def _group_to_join(op: Op, groups: Sequence[Group], made_by: dict[Value, int]) -
     producers = [made_by[v] for v in op.operands if v in made_by]
     producers = [i for i in producers if not groups[i].is_free]
     if not producers:
-        return None
+        return _group_with_draw(op, groups)
     latest = max(producers)
     return latest if _fits(op, groups[latest], made_by, latest) else None
+
+
+def _group_with_draw(op: Op, groups: Sequence[Group]) -> int | None:
+    """The group that has another draw of the same random words, which are then computed once."""
+
+    def is_draw(other: Op) -> bool:
+        same = other.name == op.name and other.operands == op.operands
+        return same and {**other.attributes, "draw": 0} == {**op.attributes, "draw": 0}
+
+    if op.name != "det.random_bits":
+        return None
+    return next((i for i, group in enumerate(groups) if any(map(is_draw, group.ops))), None)
 
 
 def _fits(op: Op, group: Group, made_by: dict[Value, int], index: int) -> bool:

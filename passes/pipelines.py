@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 from aivmc.ir.errors import AivmcError
 from aivmc.passes.assign_layouts import AssignLayouts
+from aivmc.passes.assign_streams import AssignStreams
 from aivmc.passes.base import Option, Pass
 from aivmc.passes.canonical_nan import CanonicalNan
 from aivmc.passes.canonicalize import Canonicalize
@@ -28,6 +29,7 @@ ALL_PASSES: tuple[type[Pass], ...] = (
     Legalize,
     InferTypes,
     FoldConstants,
+    AssignStreams,
     FoldBatchNorm,
     RecognizeIdioms,
     FixReductionOrder,
@@ -38,15 +40,16 @@ ALL_PASSES: tuple[type[Pass], ...] = (
     Fuse,
 )
 
-# From an imported program to the canonical one, which decides every bit. Patterns are looked for in
-# a canonical program; constants are folded once more when the orders are fixed, for no unordered
-# reduction is ever folded.
+# From an imported program to the canonical one, which decides every bit. Streams are numbered, and
+# patterns looked for, in a canonical program; constants are folded once more when the orders are
+# fixed, for no unordered reduction is ever folded.
 CANONICAL: tuple[Pass, ...] = (
     StripNondeterminism(),
     Legalize(),
     InferTypes(),
     FoldConstants(),
     Canonicalize(),
+    AssignStreams(),
     FoldBatchNorm(),
     RecognizeIdioms(),
     FixReductionOrder(),

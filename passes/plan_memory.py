@@ -14,13 +14,14 @@ from aivmc.ir.core import Function, Module, Value
 from aivmc.ir.dims import Dim, dim_max, evaluate, symbols
 from aivmc.ir.types import DType, TensorType
 
+_NOT_COMPUTED = ("det.constant", "det.stream_key")
 _NOMINAL = 64  # symbols' size where symbolic sizes are compared to choose a slot
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Memory that a kernel is given: ``kind`` is input, output, constant or arena; ``which`` its
-    number, or the constant's digest."""
+    """Memory that a kernel is given: ``kind`` is input, output, constant, stream or arena;
+    ``which`` its number, or the constant's digest."""
 
     kind: str
     which: int | str
@@ -45,6 +46,8 @@ def plan_memory(module: Module) -> MemoryPlan:
     for number, op in enumerate(main.region.body):
         if op.name == "det.constant":
             buffers[op.result] = Buffer("constant", op.attributes["value"].digest)
+        elif op.name == "det.stream_key":
+            buffers[op.result] = Buffer("stream", op.attributes["stream"])
         elif op.name != "det.reshape":
             for v in op.results:
                 buffers[v] = (
@@ -68,7 +71,7 @@ def materialize_outputs(module: Module) -> Module:
     outputs = []
     for value in main.outputs:
         maker = makers.get(base[value])
-        if maker is None or maker.name == "det.constant" or base[value] in taken:
+        if maker is None or maker.name in _NOT_COMPUTED or base[value] in taken:
             value = _copy(builder, value)
         else:
             taken.add(base[value])

@@ -1,7 +1,7 @@
-"""After this pass an ONNX program has no dead op, and no Dropout that drops nothing.
+"""After this pass an ONNX program has no dead op, and none that only training would give an effect.
 
-What is random, needs more than its first output, or trains is left for legalization to judge: it
-names all that can't be compiled in one error.
+What needs more than its first output, or trains, is left for legalization to judge; random ops
+become functions of the seed there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class StripNondeterminism(Pass):
     """Drop dead ops, Identity and inference-time Dropout."""
 
     name: ClassVar[str] = "strip-nondeterminism"
+    version: ClassVar[int] = 2
 
     def requires(self, module: Module) -> None:
         require_stage(module, "onnx")

@@ -41,7 +41,17 @@ Shapes = Annotated[
         help="Dims of an input, numbers or names; those not given stay as the model has them.",
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="Decides what random ops draw.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Decides what random ops draw. Default: 0.")
+]
+SeedPolicy = Annotated[
+    str,
+    typer.Option(
+        metavar="fixed|input|vrf",
+        help="Where the seed of random ops comes from: it is fixed now, or 32 bytes come with each "
+        "run, chosen freely (input) or derived from a verified proof (vrf).",
+    ),
+]
 Plugins = Annotated[
     list[str],
     typer.Option("--pass-plugin", metavar="MODULE", help="A Python module with passes to add."),
@@ -82,7 +92,8 @@ def compile(
         typer.Option("-o", "--output", metavar="K.aivm", help="Default: MODEL.aivm beside it."),
     ] = None,
     shape: Shapes = [],  # noqa: B006
-    seed: Seed = 0,
+    seed: Seed = None,
+    seed_policy: SeedPolicy = "fixed",
     dump_ir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the program there after each pass.")
     ] = None,
@@ -102,10 +113,14 @@ def compile(
         aivmc compile model.onnx -t x86-64-v3 -t x86-64-v4 -o fat.aivm
         aivmc compile ocr.onnx --shape x=1,3,48,320
         aivmc compile ocr.onnx --shape x=N,3,48,W --dump-ir ir/
+        aivmc compile sampler.onnx --seed-policy input
     """
     from aivmc.cli import compile_command
 
-    compile_command.run(model, target, output, shape, seed, dump_ir, print_after, pass_plugin, json)
+    policy = (seed_policy, seed)
+    compile_command.run(
+        model, target, output, shape, policy, dump_ir, print_after, pass_plugin, json
+    )
 
 
 @app.command()
@@ -115,6 +130,12 @@ def run(
     output: Annotated[Path, typer.Option(metavar="OUT.npz", help="Where the outputs go.")],
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Default: one for each core.")
+    ] = None,
+    seed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="64 hex digits, for kernels with the seed policy input or vrf."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -128,7 +149,7 @@ def run(
     """
     from aivmc.cli import run_command
 
-    run_command.run(kernel, inputs, output, threads, json)
+    run_command.run(kernel, inputs, output, threads, seed, json)
 
 
 @app.command()

@@ -71,7 +71,7 @@ def run(
     targets: Sequence[str],
     output: Path | None,
     shapes: Sequence[str],
-    seed: int,
+    seed_policy: tuple[str, int | None],
     dump_ir: Path | None,
     print_after: Sequence[str],
     plugin_modules: Sequence[str],
@@ -85,8 +85,9 @@ def run(
         observers: list[Observer] = [bar, PrintAfter(print_after, out.write)]
         if dump_ir is not None:
             observers.append(DumpDirectory(dump_ir))
+        policy, seed = seed_policy
         identity = compile_file(
-            model, path, targets, parse_shapes(shapes), seed, Observers(*observers), plugins
+            model, path, targets, parse_shapes(shapes), seed, Observers(*observers), plugins, policy
         )
     size = path.stat().st_size
     if as_json:

@@ -16,12 +16,14 @@ from aivmc.compiler import Shapes, canonical_passes, canonicalize, compile
 from aivmc.importer import import_model
 from aivmc.ir.core import STAGES, Module
 from aivmc.ir.errors import AivmcError
+from aivmc.ir.seeds import SEED_BYTES
 from aivmc.ir.text import print_module
 from aivmc.kernel_file.identity import Parts, identity_parts
-from aivmc.kernel_file.manifest import WEIGHTS
+from aivmc.kernel_file.manifest import WEIGHTS, Manifest
 from aivmc.kernel_file.program import canonical_program
 from aivmc.kernel_file.reader import KernelFile, open_kernel
-from aivmc.kernel_file.signature import Json, Signature
+from aivmc.kernel_file.seed_policy import SeedPolicy
+from aivmc.kernel_file.signature import Json
 from aivmc.passes.legalize import Legalize
 from aivmc.passes.manager import run_pipeline
 
@@ -135,7 +137,7 @@ def _target_summary(kernel: KernelFile, name: str) -> dict[str, Any]:
 
 def _print_summary(kernel: KernelFile, summary: Mapping[str, Any]) -> None:
     print_text(f"{kernel.identity} ({bytes_text(summary['bytes'])})")
-    _print_signature(kernel.manifest.signature)
+    _print_signature(kernel.manifest)
     weights = summary["weights"]
     rows = [("weights", f"{bytes_text(weights['bytes'])} in {weights['arrays']} arrays")]
     for name, target in summary["targets"].items():
@@ -144,13 +146,17 @@ def _print_summary(kernel: KernelFile, summary: Mapping[str, Any]) -> None:
     console().print(_tree(kernel.identity, summary["parts"]))
 
 
-def _print_signature(signature: Signature) -> None:
+def _print_signature(manifest: Manifest) -> None:
+    signature = manifest.signature
     rows = [("input", name, str(type)) for name, type in signature.inputs]
     rows += [("output", name, str(type)) for name, type in signature.outputs]
     for name, bounds in sorted(signature.symbols.items()):
         high = "" if bounds.high is None else str(bounds.high)
         rows.append(("symbol", name, f"{bounds.low}..{high}"))
     rows += [("constraint", "", f"{a} == {b}") for a, b in signature.constraints]
+    policy = SeedPolicy.from_config(manifest.config)
+    if policy.value is None:
+        rows.append(("seed", policy.policy, f"{SEED_BYTES} bytes"))
     print_table(("signature", "name", "type"), rows)
 
 

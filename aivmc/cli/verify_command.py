@@ -18,11 +18,12 @@ from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.manifest import SELFTEST
 from aivmc.kernel_file.program import check_program
 from aivmc.kernel_file.reader import KernelFile, check_contents, open_kernel
+from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.passes.base import Pass
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.kernel import open_target
-from aivmc.runtime.selftest import check
+from aivmc.runtime.selftest import SEED, check
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,11 @@ def _selftest(kernel: KernelFile, target: str) -> Result:
     def action() -> None:
         executor = open_target(kernel, target)
         try:
-            wrong = check(kernel.manifest.signature, kernel.json(SELFTEST), executor.run)
+            wrong = check(
+                kernel.manifest.signature,
+                kernel.json(SELFTEST),
+                lambda inputs: executor.run(inputs, seed=SEED),
+            )
         finally:
             executor.close()
         if wrong:
@@ -109,11 +114,17 @@ def _selftest(kernel: KernelFile, target: str) -> Result:
 def _rebuild(kernel: KernelFile, model: Path, plugins: Sequence[type[Pass]]) -> Result:
     manifest = kernel.manifest
     try:
-        seed = int(manifest.config["seed"]["value"])
-    except (KeyError, TypeError, ValueError):
-        return Result("rebuild", False, "the kernel's config names no seed")
-    shapes = _shapes(manifest.signature)
-    with compile(model, list(manifest.targets), shapes, seed, plugins=plugins) as rebuilt:
+        policy = SeedPolicy.from_config(manifest.config)
+    except IntegrityError as error:
+        return Result("rebuild", False, str(error))
+    with compile(
+        model,
+        list(manifest.targets),
+        _shapes(manifest.signature),
+        policy.value,
+        plugins=plugins,
+        seed_policy=policy.policy,
+    ) as rebuilt:
         if rebuilt.identity == kernel.identity:
             return Result("rebuild", True, f"{model} gives the same kernel")
         parts = ", ".join(d.part for d in differences(kernel, rebuilt.file))

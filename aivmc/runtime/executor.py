@@ -14,6 +14,7 @@ import numpy as np
 from aivmc.ir.binding import InputError, bind_symbols
 from aivmc.ir.constants import Array
 from aivmc.ir.dims import evaluate
+from aivmc.ir.seeds import stream_key
 from aivmc.ir.types import TensorType
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Signature
@@ -66,17 +67,24 @@ class Executor:
         self._constant_bytes = sum(
             arrays[str(which)].nbytes for kind, which in plan.buffers if kind == "constant"
         )
+        self._stream_buffers = [
+            (i, int(which)) for i, (kind, which) in enumerate(plan.buffers) if kind == "stream"
+        ]
         self._bound: dict[Shapes, _Bound] = {}
         self._arena = np.empty(0, np.uint8)
         self._lock = threading.Lock()
         self._natives: dict[int, NativeKernel] = {}  # by number of threads
         self._default_threads = len(os.sched_getaffinity(0))
 
-    def run(self, inputs: Mapping[str, Any], threads: int | None = None) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Any], threads: int | None = None, seed: bytes | None = None
+    ) -> dict[str, Array]:
         """The outputs, by name, for these inputs; fresh arrays, aligned to 64 bytes.
 
-        ``InputError`` where the inputs are not exactly those of the signature.
+        ``seed`` is what code with streams draws from; other code ignores it. ``InputError`` where
+        the inputs are not exactly those of the signature, or a seed is needed and missing.
         """
+        keys = self._stream_keys(seed)
         arrays = [self._array(inputs, name, dtype) for name, dtype in self._inputs]
         shapes = tuple([a.shape for a in arrays])
         with self._lock:
@@ -86,6 +94,8 @@ class Executor:
             buffers = list(bound.buffers)
             for index, position in self._input_buffers:
                 buffers[index] = arrays[position].ctypes.data
+            for index, key in keys:
+                buffers[index] = key.ctypes.data
             outputs = {}
             for output in bound.outputs:
                 buffers[output.buffer], array = _allocate(output)
@@ -103,6 +113,14 @@ class Executor:
             self._natives.clear()
             self._bound.clear()
             self._arena = np.empty(0, np.uint8)
+
+    def _stream_keys(self, seed: bytes | None) -> list[tuple[int, Array]]:
+        """(buffer, key) of each stream."""
+        if not self._stream_buffers:
+            return []
+        if seed is None:
+            raise InputError("the kernel takes a seed with each request, and none is given")
+        return [(i, stream_key(seed, stream)) for i, stream in self._stream_buffers]
 
     def _array(self, inputs: Mapping[str, Any], name: str, dtype: np.dtype[Any]) -> Array:
         """An input in the form that the code reads; a copy only where it isn't yet."""
@@ -165,6 +183,7 @@ class Executor:
             "input": range(len(self._signature.inputs)),
             "output": range(len(self._signature.outputs)),
             "constant": self._arrays,
+            "stream": range(1 << 53),
             "arena": range(len(self._plan.slots)),
         }
         numbered = list(enumerate(self._plan.buffers))

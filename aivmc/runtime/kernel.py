@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from aivmc.ir.types import TensorType
 from aivmc.kernel_file.atomic import atomic_file
 from aivmc.kernel_file.manifest import Target
 from aivmc.kernel_file.reader import KernelFile, open_kernel
+from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.errors import NodeError
@@ -59,16 +61,29 @@ class Kernel:
         """Names of the targets that the kernel holds code for."""
         return tuple(sorted(self.file.manifest.targets))
 
-    def run(self, inputs: Mapping[str, Any], threads: int | None = None) -> dict[str, Array]:
+    @property
+    def seed_policy(self) -> str:
+        """``fixed``, or ``input`` or ``vrf`` where each request brings a seed."""
+        return self._seed_policy.policy
+
+    @cached_property
+    def _seed_policy(self) -> SeedPolicy:
+        return SeedPolicy.from_config(self.file.manifest.config)
+
+    def run(
+        self, inputs: Mapping[str, Any], threads: int | None = None, seed: bytes | None = None
+    ) -> dict[str, Array]:
         """The outputs by name for ``inputs``, arrays of exactly the signature's dtypes and shapes.
 
         Any number of ``threads`` (as many as this process has cores, where it is None) gives the
-        same bits. ``InputError`` where the inputs don't fit, ``NodeError`` where this node can't.
+        same bits. ``seed`` is 32 bytes, given if and only if the seed policy is not ``fixed``.
+        ``InputError`` where the inputs don't fit, ``NodeError`` where this node can't.
         """
+        seed = self._seed_policy.check_request(seed)
         executor = self._executor
         if executor is None:
             executor = self._executor = open_target(self.file)
-        return executor.run(inputs, threads)
+        return executor.run(inputs, threads, seed)
 
     def save(self, path: str | Path) -> None:
         """Write the kernel's file, whole or not at all; always the same bytes."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from aivmc.ir import native_abi as abi
 from aivmc.ir.errors import AivmcError
+from aivmc.kernel_file.errors import IntegrityError
 
 Words = npt.NDArray[np.int64]
 
@@ -35,7 +36,8 @@ class NativeKernel:
         self, object_code: bytes, *, buffers: int, dims: int, steps: int, threads: int = 1
     ) -> None:
         """``buffers``, ``dims`` and ``steps`` are the sizes of the tables that the code reads.
-        ``AivmcError`` where the bytes are not a kernel's code or there are no threads."""
+        ``IntegrityError`` where the bytes are not a kernel's code, ``AivmcError`` where there are
+        no threads."""
         if threads < 1:
             raise AivmcError(f"a kernel runs on at least 1 thread, not {threads}")
         self._code = _Code(object_code)
@@ -80,7 +82,7 @@ class _Code:
 
     def __init__(self, object_code: bytes) -> None:
         if not object_code.startswith(b"\x7fELF"):  # at which LLVM would crash
-            raise AivmcError("the kernel's native code is not an ELF object")
+            raise IntegrityError("the kernel's native code is not an ELF object")
         _initialize_llvm()
         machine = llvm.Target.from_default_triple().create_target_machine(
             jit=True, codemodel="jitdefault"
@@ -96,7 +98,7 @@ class _Code:
     def _function(self, name: str, *parameters: Any) -> Any:
         address = self._engine.get_function_address(name)
         if not address:
-            raise AivmcError(f"the kernel's native code has no function {name}")
+            raise IntegrityError(f"the kernel's native code has no function {name}")
         return ctypes.CFUNCTYPE(None, *parameters)(address)
 
     def work(self, context: int, thread: int) -> None:

@@ -29,7 +29,8 @@ class Sizes:
 @dataclass(frozen=True)
 class Plan:
     """``buffers`` says what each buffer number stands for: ``("input", i)``, ``("output", i)``,
-    ``("constant", digest)`` or ``("arena", slot)``. See docs/kernel-format.md."""
+    ``("constant", digest)``, ``("stream", number)`` or ``("arena", slot)``. See
+    docs/kernel-format.md."""
 
     symbols: tuple[str, ...]
     buffers: tuple[tuple[str, int | str], ...]

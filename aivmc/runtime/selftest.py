@@ -2,7 +2,8 @@
 
 The bytes of input number i (from 0) are SHAKE-256 of ``aivmc selftest 1 <i>``, two for each
 element, little-endian, as k: floats are (k - 32768) / 32768, rounded to nearest even, integers
-k mod 8, bools and integers of 2 bits k mod 2, complex numbers a pair of such floats.
+k mod 8, bools and integers of 2 bits k mod 2, complex numbers a pair of such floats. A kernel that
+takes a seed is given the first 32 bytes of SHAKE-256 of ``aivmc selftest 1 seed``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from aivmc.ir.binding import InputError, bind_symbols
 from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.dims import Dim, evaluate
 from aivmc.ir.errors import AivmcError
+from aivmc.ir.seeds import SEED_BYTES
 from aivmc.ir.types import DType, TensorType
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Signature
@@ -26,6 +28,10 @@ from aivmc.kernel_file.signature import Signature
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 _BYTES_PER_ELEMENT = 20  # at least: while one is made it exists as k, float and in its own dtype
+
+SEED = shake_256(b"aivmc selftest 1 seed").digest(SEED_BYTES)
+"""What runs of the self-test draw from."""
+
 _LEVELS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 
 

@@ -19,6 +19,8 @@ from aivmc.backends.tir_emit import (
     dtype_of,
     i64,
     lanes_of,
+    quotient,
+    remainder,
     splat,
     tir_type,
 )
@@ -343,6 +345,6 @@ def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -
             rest = emit.dim(0)
         else:
             size = emit.dim(shape[axis])
-            index.append(code.bind(tirx.floormod(rest, size)))
-            rest = code.bind(tirx.floordiv(rest, size))
+            index.append(code.bind(remainder(rest, size)))
+            rest = code.bind(quotient(rest, size))
     return index[::-1]

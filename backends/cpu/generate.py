@@ -94,7 +94,7 @@ def _lower_module(module: Module, target: CpuTarget) -> _Build:
     }
     refused: list[str] = []
     for op in module.main.region.body:
-        if op.name in ("det.constant", "det.reshape"):
+        if op.name in ("det.constant", "det.stream_key", "det.reshape"):
             continue
         try:
             _add_step(build, op, constants)

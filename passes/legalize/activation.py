@@ -116,15 +116,6 @@ def shrink(c: Conversion, n: Node) -> Results:
     return c.elementwise("select", low, c.elementwise("add", x, bias), above)
 
 
-@converts("Dropout")
-def dropout(c: Conversion, n: Node) -> Results:
-    """Inference: the input, and a mask that keeps all."""
-    x = n.input(0)
-    if n.optional(2) is not None and c.number(n.optional(2), "training_mode"):
-        raise Reject("training is not supported")
-    return x, c.broadcast_to(c.constant(True), x.tensor.shape)
-
-
 def softmax_axes(n: Node, x: Value) -> tuple[int, ...]:
     """One axis from opset 13 on; before, all from ``axis`` to the last, as if flattened."""
     rank = x.tensor.rank

@@ -7,6 +7,7 @@ node's results. It raises :class:`Reject` with the reason where it can't.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from math import prod
 from typing import Any, TypeAlias, TypeVar
 
@@ -104,6 +105,7 @@ class Conversion:
         self.builder = builder
         self.known = Known()
         self.equations = equations
+        self.next_stream = count().__next__  # of random ops, until assign-streams numbers them
         self.convert_region: Callable[[Region], tuple[Value | None, ...]] = _no_regions
 
     # --- ops -------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from aivmc.passes.legalize import (  # noqa: F401 - each registers its converter
     movement,
     normalization,
     quantized,
+    random,
     reduction,
     shape,
     tree,

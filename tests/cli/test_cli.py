@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 import aivmc
 from aivmc.cli import main
+from tests.onnx_models import build
 from tests.small_model import bias, small_model, weights
 
 ROOT = Path(__file__).parents[2]
@@ -275,6 +276,55 @@ def test_a_run_that_can_not_write(folder: Path, tmp_path: Path) -> None:
     arguments = ("run", folder / "model.aivm", "--inputs", folder / "in.npz", "--output", tmp_path)
     assert "cannot write" in refused(2, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+# seeds
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that draws, its kernels with the seed policies fixed and input, and inputs."""
+    folder = tmp_path_factory.mktemp("sampler")
+    noise = onnx.helper.make_node("RandomNormalLike", ["x"], ["y"])
+    onnx.save(build([noise], {"x": (np.float32, ["N", 8])}, ["y"], opset=15), folder / "m.onnx")
+    good("compile", folder / "m.onnx", "-o", folder / "fixed", "--seed", 3)
+    good("compile", folder / "m.onnx", "-o", folder / "input", "--seed-policy", "input")
+    np.savez(folder / "in.npz", x=X)
+    return folder
+
+
+def _drawn(kernel: Path, *options: object) -> str:
+    files = ("--inputs", kernel.parent / "in.npz", "--output", kernel.parent / "out.npz")
+    digest: str = good_json("run", kernel, *files, *options)["outputs"]["y"]["sha256"]
+    return digest
+
+
+def test_seed_policies(sampler: Path) -> None:
+    fixed, asked = sampler / "fixed", sampler / "input"
+    assert good_json("inspect", asked)["config"]["seed"] == {"policy": "input"}
+    lines = [line.split() for line in good("inspect", asked).splitlines()]
+    assert ["seed", "input", "32", "bytes"] in lines
+    three, four = (f"{n:064X}" for n in (3, 4))
+    assert _drawn(asked, "--seed", three) == _drawn(fixed)
+    assert _drawn(asked, "--seed", four) != _drawn(fixed)
+    for kernel in (fixed, asked):
+        assert "FAILED" not in good("verify", kernel, sampler / "m.onnx")
+
+
+def test_seeds_that_are_not_good(sampler: Path) -> None:
+    files = ("--inputs", sampler / "in.npz", "--output", sampler / "no.npz")
+    fixed, asked = (("run", sampler / name, *files) for name in ("fixed", "input"))
+    assert "takes a seed with each request" in refused(2, *asked)
+    assert "seed is fixed" in refused(2, *fixed, "--seed", "00" * 32)
+    for seed in ("00" * 31, "0" * 65, "zz" * 32, "7", ""):
+        assert "is not 64 hex digits" in refused(2, *asked, "--seed", seed)
+    assert not (sampler / "no.npz").exists()
+    compiling = ("compile", sampler / "m.onnx", "-o", sampler / "no")
+    assert "there are fixed, input, vrf" in refused(2, *compiling, "--seed-policy", "other")
+    policy = ("--seed-policy", "vrf", "--seed", 1)
+    assert "comes with each request" in refused(2, *compiling, *policy)
+    assert "a seed is 0 to" in refused(2, *compiling, "--seed", -1)
+    assert not (sampler / "no").exists()
 
 
 # inspect

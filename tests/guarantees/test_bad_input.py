@@ -3,6 +3,7 @@ traceback, and no file half-written."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -18,10 +19,12 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import onnx
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -30,7 +33,10 @@ from typer.testing import CliRunner, Result
 import aivmc
 from aivmc.cli import main
 from aivmc.compiler import canonicalize
+from aivmc.kernel_file import container
+from aivmc.kernel_file.container import Member
 from aivmc.kernel_file.errors import IntegrityError, KernelFileError
+from aivmc.kernel_file.manifest import CANONICAL, MANIFEST, SELFTEST, WEIGHTS
 from aivmc.kernel_file.reader import open_kernel, read_kernel
 from examples.models.make import SMALL
 from tests.guarantees.file_variations import copy
@@ -349,6 +355,56 @@ def test_something_appended_to_a_kernel(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "k.aivm"
     path.write_bytes((folder / "model.aivm").read_bytes() + b"\0")
     refused(CHECK_FAILED, "inspect", path)
+
+
+def _forged(kernel: Path, member: str, change: Callable[[bytes], bytes]) -> bytes:
+    """The kernel with another member, and a manifest and an archive that agree with it."""
+    members = {name: bytes(data) for name, data in open_kernel(kernel).members.items()}
+    members[member] = change(members[member])
+    manifest = json.loads(members[MANIFEST])
+    digest = hashlib.sha256(members[member]).hexdigest()
+    manifest["members"][member].update(bytes=len(members[member]), sha256=digest)
+    members[MANIFEST] = rfc8785.dumps(manifest)
+    names = sorted(members)
+    layout = container.layout([Member(n, len(members[n]), crc32(members[n])) for n in names])
+    pieces = [p for n, header in zip(names, layout.headers) for p in (header, members[n])]
+    return b"".join([*pieces, layout.directory])
+
+
+def _flipped(data: bytes) -> bytes:
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+FORGERIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    # What is forged: the member, the change, the check that finds it even without the model.
+    "a weight": (WEIGHTS, _flipped, "contents"),
+    "the program": (CANONICAL, lambda t: t.replace(b"det.relu", b"det.abs"), "program"),
+    "no program": (CANONICAL, lambda t: b"hello", "program"),
+    "the self-test": (
+        SELFTEST,
+        lambda t: t.replace(b'"outputs":{"y":"', b'"outputs":{"y":"0'),
+        "self-test",
+    ),
+    "no self-test": (SELFTEST, lambda t: b"{}", "self-test"),
+    "no code": ("targets/x86-64-v3/kernel.o", lambda t: b"hello", "self-test"),
+    "other code's audit": ("targets/x86-64-v3/audit.json", lambda t: b"{}", "rebuild"),
+    "the kernel's text": ("targets/x86-64-v3/kernel.air", lambda t: t + b"\n", "rebuild"),
+    "no plan": ("targets/x86-64-v3/plan.json", lambda t: b"{}", "self-test"),
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_forged_kernel(what: str, folder: Path, tmp_path: Path) -> None:
+    """Its identity is another one already; verifying says what else is wrong."""
+    member, change, check = FORGERIES[what]
+    path = tmp_path / "k.aivm"
+    path.write_bytes(_forged(folder / "model.aivm", member, change))
+    assert open_kernel(path).identity != open_kernel(folder / "model.aivm").identity
+    model = [folder / "model.onnx"] if check == "rebuild" else []
+    verified = command("verify", path, *model, "--json")
+    assert verified.exit_code == CHECK_FAILED, verified.output
+    failed = [c["check"] for c in json.loads(verified.stdout)["checks"] if c["passed"] is False]
+    assert any(name.startswith(check) for name in failed), failed
 
 
 @pytest.mark.parametrize("field", ["format", "numerics"])

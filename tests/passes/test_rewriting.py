@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from aivmc.ir.errors import IRError, UnsupportedError
+from aivmc.ir.errors import IRError
 from aivmc.ir.text import parse, print_module
 from aivmc.ir.verify import verify
-from aivmc.passes.legalize import Legalize
 from aivmc.passes.recognize_idioms import RecognizeIdioms
 from aivmc.passes.rewriting import NoMatch, explain, rewrite_module
-from aivmc.passes.strip_nondeterminism import StripNondeterminism
 
 TEXT = """
 module det {
@@ -65,21 +63,3 @@ def test_reasons_are_collected_in_order() -> None:
     # The ops of a region come before the op that holds it.
     assert [op.name for op, _ in reasons] == ["det.neg", "det.exp", "det.exp", "det.if"]
     assert {reason for _, reason in reasons} == {"not a product"}
-
-
-def test_random_ops_are_refused_by_name() -> None:
-    module = parse(
-        """module onnx {
-          func @main(%x: f32[2]) -> (a, b) {
-            %0 = onnx.RandomNormalLike(%x) {opset = 1} : ? loc("noise")
-            %1 = onnx.Bernoulli(%x) {opset = 15} : ? loc("mask")
-            %2 = onnx.RandomNormalLike(%1) {opset = 1, seed = 1.0} : ? loc("more noise")
-            return %0, %2
-          }
-        }"""
-    )
-    with pytest.raises(UnsupportedError) as caught:
-        Legalize().run(StripNondeterminism().run(module))
-    message = str(caught.value)
-    assert "\n  RandomNormalLike ('noise', 'more noise'): there is no seeded generator" in message
-    assert "\n  Bernoulli ('mask'): there is no seeded generator" in message

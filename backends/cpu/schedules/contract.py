@@ -14,7 +14,7 @@ from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, vector_index
 from aivmc.backends.cpu.schedules.geometry import Geometry, geometry_of
 from aivmc.backends.cpu.schedules.tile import Operands, TileShape, choose_tile, compute_tile
 from aivmc.backends.cpu.targets import CpuTarget
-from aivmc.backends.tir_emit import Expr, i64, splat
+from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
 from aivmc.ir.core import Op, Value
 from aivmc.ir.dims import Dim, ceil_div
 from aivmc.ir.elementary import ELEMENTARY
@@ -61,8 +61,8 @@ class _Contraction:
         self.kernel.tasks = count * chunks
 
         def task(code: Code, number: Expr) -> None:
-            group = code.bind(tirx.floordiv(number, self.emit.dim(chunks)))
-            chunk = code.bind(tirx.floormod(number, self.emit.dim(chunks)))
+            group = code.bind(quotient(number, self.emit.dim(chunks)))
+            chunk = code.bind(remainder(number, self.emit.dim(chunks)))
 
             def work(scope: Code, panels: int, first: Expr) -> None:
                 self._chunk(scope, panels, first, chunk, lines, rows)

@@ -12,7 +12,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize, store_results
 from aivmc.backends.cpu.schedules.geometry import taps_of
-from aivmc.backends.tir_emit import Expr, i64
+from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, product
 from aivmc.ir.errors import UnsupportedError
@@ -148,8 +148,8 @@ class _Direct:
         """Only what reaches a result contributes to it; nothing is padded."""
         image, feature, *places = index
         x, w, group = self.a.type.shape, self.b.type.shape, self.root.attributes["group"]
-        number = code.bind(tirx.floordiv(feature, self.emit.dim(w[1])))
-        own = code.bind(tirx.floormod(feature, self.emit.dim(w[1])))
+        number = code.bind(quotient(feature, self.emit.dim(w[1])))
+        own = code.bind(remainder(feature, self.emit.dim(w[1])))
         if not isinstance(w[0], int):
             raise UnsupportedError("a transposed convolution with a symbolic number of channels")
         channels = w[0] // group

@@ -12,7 +12,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, Tensor
 from aivmc.backends.cpu.schedules.order import accumulator
-from aivmc.backends.tir_emit import Expr, TirEmit, i64
+from aivmc.backends.tir_emit import Expr, TirEmit, i64, quotient, remainder
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
 from aivmc.ir.types import DType, Shape
@@ -48,8 +48,8 @@ def for_each_line(
         end = code.bind(tirx.min(start + _BLOCK, count))
 
         def line(scope: Code, index: Expr) -> None:
-            outer = scope.bind(tirx.floordiv(index, inner))
-            body(scope, outer, scope.bind(tirx.floormod(index, inner)))
+            outer = scope.bind(quotient(index, inner))
+            body(scope, outer, scope.bind(remainder(index, inner)))
 
         code.span(start, end, line)
 

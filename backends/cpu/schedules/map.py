@@ -11,7 +11,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, Tensor, delinearize, vector_index
 from aivmc.backends.cpu.schedules.collapse import axis_groups, collapse_region
-from aivmc.backends.tir_emit import Expr, i64
+from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.core import Region, Value
 from aivmc.ir.definition import definition
 from aivmc.ir.dims import Dim, ceil_div, product
@@ -33,8 +33,8 @@ def lower_map(kernel: Kernel) -> None:
 
     def task(code: Code, number: Expr) -> None:
         many = blocks != 1
-        row = tirx.floordiv(number, kernel.emit.dim(blocks)) if many else number
-        block = tirx.floormod(number, kernel.emit.dim(blocks)) if many else i64(0)
+        row = quotient(number, kernel.emit.dim(blocks)) if many else number
+        block = remainder(number, kernel.emit.dim(blocks)) if many else i64(0)
         outer = delinearize(code, kernel.emit, code.bind(row), rows)
         start = code.bind(block * _COLUMNS)
         count, at_least = _columns_of_task(kernel, columns, start)

@@ -82,6 +82,11 @@ def _movement() -> dict[str, list[Case]]:
             for n in (0, 1, 9)
             for s, t in ((1, DType.I64), (-3, DType.I32), (100, DType.U8))
         ],
+        "det.random_bits": [
+            ((np.array([7, 0, 2**32 - 1, 5], np.uint32),), {"shape": s, "draws": n, "draw": d})
+            for s in ((), (9,), (2, 3, 5), (0, 4))
+            for n, d in ((1, 0), (2, 1), (4, 2))
+        ],
         "det.transpose": [
             ((x,), {"permutation": (2, 0, 1)}),
             ((payloads,), {"permutation": (0,)}),
