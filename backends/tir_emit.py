@@ -8,7 +8,7 @@ that LLVM turns back into single instructions. Integer data wraps, so it goes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -97,13 +97,18 @@ class TirEmit:
     """Implements ``Emit``; operands may mix scalars and vectors of one width.
 
     ``bind`` makes a variable of an expression, once for a whole function: dims go through it.
+    ``sizes`` are dims that are never negative.
     """
 
     def __init__(
-        self, symbols: Mapping[str, Expr], bind: Callable[[Expr], Expr] = lambda x: x
+        self,
+        symbols: Mapping[str, Expr],
+        bind: Callable[[Expr], Expr] = lambda x: x,
+        sizes: Collection[Dim] = (),
     ) -> None:
         self.symbols = symbols
         self._bind = bind
+        self._sizes = sizes
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -121,8 +126,11 @@ class TirEmit:
 
     def dim(self, dim: Dim) -> Expr:
         if dim not in self._dims:
-            self._dims[dim] = i64(dim) if isinstance(dim, int) else self._bind(self._sum(dim))
+            self._dims[dim] = i64(dim) if isinstance(dim, int) else self._bind(self._value(dim))
         return self._dims[dim]
+
+    def _value(self, dim: ir_dims.Expr) -> Expr:
+        return tirx.max(self._sum(dim), i64(0)) if dim in self._sizes else self._sum(dim)
 
     def _sum(self, dim: ir_dims.Expr) -> Expr:
         total: Expr = i64(0)

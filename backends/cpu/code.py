@@ -244,7 +244,8 @@ def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
     dims = {s: tirx.Var(f"dim_{i}", "int64") for i, s in enumerate(symbols)}
     # TVM divides indexes with a sign test unless it can tell that they are not negative.
     prologue = Code()
-    emit = TirEmit({s: prologue.bind(_not_negative(v)) for s, v in dims.items()}, prologue.bind)
+    bound = {s: prologue.bind(_not_negative(v)) for s, v in dims.items()}
+    emit = TirEmit(bound, prologue.bind, _sizes(region))
     pointers, declarations = [], []
 
     def on_pointer(dtype: DType, label: str) -> Array:
@@ -275,6 +276,11 @@ def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
         declarations=tuple(declarations),
         prologue=prologue,
     )
+
+
+def _sizes(region: Region) -> frozenset[Dim]:
+    values = (v for op in region.ops for v in (*op.operands, *op.results))
+    return frozenset(d for v in (*region.arguments, *values) for d in v.tensor.shape)
 
 
 def _not_negative(x: Expr) -> Expr:
