@@ -171,7 +171,7 @@ class TirEmit:
         a, b = self._match(a, b)
         dtype = self.dtype(a)
         if dtype.is_float:
-            return tirx.Div(a, b)
+            return tirx.Div(self._opaque(a), self._opaque(b))
         quotient = tirx.Div(a, self._safe_divisor(a, b))
         zero = self._like(0, a)
         if dtype.is_signed:
@@ -257,10 +257,15 @@ class TirEmit:
         if self.dtype(a).is_float and self.dtype(a).bits < 32:
             a, b = self.cast(a, DType.F32), self.cast(b, DType.F32)
         if self.dtype(a).is_float:
-            return self._call("llvm.fma", a, self.const(1.0, self.dtype(a)), self._like(-0.0, a)), b
+            return self._opaque(a), b
         if self.dtype(a) is DType.BOOL:
             return self.cast(a, DType.U8), self.cast(b, DType.U8)
         return a, b
+
+    def _opaque(self, x: Expr) -> Expr:
+        """A float that TVM knows nothing of: it would take 0 / x for 0."""
+        one, zero = self.const(1.0, self.dtype(x)), self.const(-0.0, self.dtype(x))
+        return self._call("llvm.fma", x, one, zero)
 
     def is_nan(self, x: Expr) -> Expr:
         dtype = self.dtype(x)
@@ -297,8 +302,9 @@ class TirEmit:
 
     def _shift(self, shift: Any, a: Expr, b: Expr, beyond: Expr) -> Expr:
         a, b = self._match(a, b)
-        if isinstance(getattr(b, "value", b), tirx.IntImm):
-            return shift(a, b)
+        count = b.value if isinstance(b, tirx.Broadcast) else b
+        if isinstance(count, tirx.IntImm):
+            return shift(a, b) if 0 <= count.value < self.dtype(a).bits else beyond
         fits = self._count_fits(a, b)
         return self.select(fits, shift(a, self.select(fits, b, self._like(0, a))), beyond)
 

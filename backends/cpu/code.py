@@ -29,6 +29,7 @@ from aivmc.ir.definition import Site, definition
 from aivmc.ir.dims import Dim, product
 from aivmc.ir.types import DType, TensorType
 
+_SCRATCH = -3  # place of a function's scratch parameter
 LANES = 16  # of every vector in TIR; LLVM splits them to the target's width
 
 
@@ -61,6 +62,13 @@ class Code:
         place = self.array(lanes, dtype_of(x))
         place.store(self, i64(0), x)
         return place.load(i64(0), lanes)
+
+    def hide(self, constant: Expr) -> Expr:
+        """A constant where LLVM sees it but TVM doesn't, which can't fold all it tries to, and
+        takes 0 / x for 0."""
+        place = self.array(1, dtype_of(constant))
+        place.store(self, i64(0), constant)
+        return place.load(i64(0))
 
     def loop(self, extent: Expr | int, body: Callable[[Code, Expr], None]) -> None:
         """``for i in range(extent): body(scope, i)``, ``i`` an i64."""
@@ -226,6 +234,12 @@ class Kernel:
         self.scratch_bytes = start + (elements + 15) // 16 * 64
         return self.emit.dim(start // 4)
 
+    def scratch_as(self, dtype: DType) -> Array:
+        """The scratch memory as elements of another dtype."""
+        buffer = tirx.decl_buffer((1,), stored_type(dtype), name="scratch")
+        self.declarations += (tirx.DeclBuffer(buffer, data=self.parameters[_SCRATCH]),)
+        return Array(buffer, dtype)
+
     def function(self) -> Any:
         """The finished PrimFunc."""
         body = Code()
@@ -321,7 +335,7 @@ class Elements:
         op = self._makers[value]
         if op.name == "det.constant":
             (element,) = op.attributes["value"].data.ravel()
-            return self.emit.const(element.item(), value.tensor.dtype)
+            return self.code.hide(self.emit.const(element.item(), value.tensor.dtype))
         site = Site(tuple(v.tensor for v in op.operands), op.result.tensor, op.attributes)
         return definition(op.name).element(
             self.emit, lambda i, at: self.at(op.operands[i], at), index, site

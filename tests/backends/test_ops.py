@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,13 @@ from tests.backends.op_harness import (
     program,
     program_of_cases,
 )
-from tests.ir.ops.cases import CASES
+from tests.ir.ops.cases import CASES, specials
 
 # Ops without compiled cases in CASES, and why.
-ELSEWHERE = {"det.if": "has regions: test_if"}
+ELSEWHERE = {
+    "det.if": "has regions: test_if",
+    "det.stream_key": "is no code: the runtime gives it (tests/guarantees/test_random.py)",
+}
 _QUICK = 12  # cases of an op for a target, unless all are asked for
 _WIDE = 37  # two vectors and a tail
 _RANDOM = np.random.default_rng(7)
@@ -173,7 +177,7 @@ def test_elementwise_broadcasting_of_any_length() -> None:
     types = {f"x{i}": TensorType(F32, s) for i, s in enumerate(shapes)}
 
     def body(b: Builder, *xs: Value) -> Iterator[Value]:
-        for x, y in zip(xs, xs[1:]):
+        for x, y in pairwise(xs):
             yield b.op("det.add", x, y)
         yield b.op("det.fma", *xs[:3])
         yield b.op("det.exp", b.op("det.mul", xs[4], xs[5]))
@@ -292,6 +296,34 @@ def test_float_remainder_of_all_exponents() -> None:
         cases.append(("det.rem", [np.round(a), np.round(b)], {}))
     module, inputs = program_of_cases(cases, symbolic=False)
     assert_compiled(module, [inputs])
+
+
+_BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "less", "less_equal", "equal")
+_BITS = ("rem", "bit_and", "bit_or", "bit_xor", "shift_left", "shift_right")
+_CONSTANTS = {
+    F32: (0.0, -0.0, 1.0, np.inf, np.nan),
+    DType.I32: (0, 1, -1, 33, -(2**31)),
+    DType.U8: (0, 1, 8, 255),
+}
+
+
+@pytest.mark.parametrize("dtype", _CONSTANTS)
+def test_constant_operands(dtype: DType) -> None:
+    """What a compiler thinks it knows of 0, 1, NaN and the like."""
+
+    def body(b: Builder, x: Value) -> Iterator[Value]:
+        y = b.op("det.neg", x)  # what reads it is one kernel with it
+        for value in _CONSTANTS[dtype]:
+            c = b.constant(np.array(value, dtype.numpy))
+            for name in _BINARY if dtype is F32 else _BINARY + _BITS:
+                yield b.op(f"det.{name}", y, c)
+                yield b.op(f"det.{name}", c, y)
+            yield b.op("det.select", b.op("det.less", y, c), c, y)
+            for to in (DType.F16, DType.I32, DType.BOOL, F32):
+                yield b.op("det.cast", c, to=to)
+
+    module = program({"x": TensorType(dtype, (_WIDE,))}, body)
+    assert_compiled(module, [{"x": np.resize(specials(dtype), _WIDE)}])
 
 
 def test_constants_of_one_element_as_operands() -> None:

@@ -13,7 +13,7 @@ from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim
 from aivmc.ir.types import DType
 
-_PASSES = 31  # indices of 32 bits are kept
+_PASSES = 40  # 2^40 elements are more than memory holds
 
 
 def lower_top_k(kernel: Kernel, root: Op) -> None:
@@ -22,12 +22,13 @@ def lower_top_k(kernel: Kernel, root: Op) -> None:
     axis, k = root.attributes["axis"], root.attributes["k"]
     length: Dim = source.type.shape[axis]
     key = Ranking(source.type.dtype, descending=root.attributes["largest"])
-    halves = kernel.code.bind(kernel.take_scratch(length * 2))
+    halves = kernel.code.bind(tirx.floordiv(kernel.take_scratch(length * 4), i64(2)))
+    indices = kernel.scratch_as(DType.I64)
     results = [(v, kernel.tensors[v]) for v in root.results if v in kernel.tensors]
 
     def line(code: Code, outer: Expr, inner: Expr) -> None:
         x = line_of(code, source, axis, outer, inner)
-        sort = _MergeSort(emit, kernel.scratch, halves, x, key, emit.dim(length))
+        sort = _MergeSort(emit, indices, halves, x, key, emit.dim(length))
         first = sort.lower(code)
         lines = [(v, line_of(code, t, axis, outer, inner)) for v, t in results]
 
@@ -44,10 +45,10 @@ def lower_top_k(kernel: Kernel, root: Op) -> None:
 
 @dataclass(frozen=True)
 class _MergeSort:
-    """Indices of one line, as the bits of f32, in two halves of scratch memory in turn."""
+    """Indices of one line in two halves of scratch memory in turn."""
 
     emit: TirEmit
-    scratch: Array
+    indices: Array
     halves: Expr
     line: Line
     key: Ranking
@@ -57,7 +58,7 @@ class _MergeSort:
         """Sort; where the sorted indices start."""
         half = code.array(1, DType.I64)
         half.store(code, i64(0), self.halves)
-        code.loop(self.length, lambda s, i: self._put(s, self.halves + i, i))
+        code.loop(self.length, lambda s, i: self.indices.store(s, self.halves + i, i))
 
         def run(scope: Code, number: Expr) -> None:
             width = scope.bind(tirx.shift_left(i64(1), number))
@@ -75,11 +76,7 @@ class _MergeSort:
 
     def index(self, code: Code, first: Expr, i: Expr) -> Expr:
         """The ``i``-th index of those that start at ``first``."""
-        bits = tirx.reinterpret("int32", self.scratch.load(first + i))
-        return code.bind(tirx.Cast("int64", bits))
-
-    def _put(self, code: Code, at: Expr, index: Expr) -> None:
-        self.scratch.store(code, at, tirx.reinterpret("float32", tirx.Cast("int32", index)))
+        return code.bind(self.indices.load(first + i))
 
     def _merge_all(self, code: Code, source: Expr, target: Expr, width: Expr) -> None:
         """Sorted runs of ``width`` two by two into runs of twice that."""
@@ -113,7 +110,7 @@ class _MergeSort:
             first = tirx.And(open_a, tirx.Or(tirx.Not(open_b), tirx.LE(key_a, key_b)))
 
             def put(inner: Code, head: int, index: Expr) -> None:
-                self._put(inner, target + at, index)
+                self.indices.store(inner, target + at, index)
                 heads.store(inner, i64(head), heads.load(i64(head)) + 1)
 
             scope.choose(first, lambda s: put(s, 0, index_a), lambda s: put(s, 1, index_b))
