@@ -56,6 +56,13 @@ def _cast() -> Iterator[Case]:
         for source in (*FLOATS, *INTEGERS, DType.BOOL):
             yield (specials(source),), {"to": to}
         yield (np.array([0, 1], np.float32).astype(to.numpy),), {"to": DType.F32}
+    for to, digits in ((DType.F32, 24), (DType.F16, 11), (DType.BF16, 8)):
+        # A little more than halfway: a wider type on the way would make it half.
+        yield (1 + 2.0**-digits + 2.0 ** -np.arange(digits + 1, 53),), {"to": to}
+        yield (
+            (np.array([2**62 + 2 ** (62 - digits) + 1, 2**14 + 2 ** max(14 - digits, 0) + 1]),),
+            {"to": to},
+        )
 
 
 def _bitcast() -> Iterator[Case]:
@@ -268,6 +275,7 @@ def _contractions() -> dict[str, list[Case]]:
     plain = {"strides": (2, 1), "dilations": (1, 2), "low": (1, 0), "high": (0, 2)}
     window = {"window": (2, 3), **plain}
     conv = {**plain, "group": 2}
+    first = {**conv, "block": 1, "layout": "channels_first"}
     x, w = normal(2, 4, 5, 6), normal(6, 2, 3, 2)
     out: dict[str, list[Case]] = {
         "det.matmul": [
@@ -289,6 +297,12 @@ def _contractions() -> dict[str, list[Case]]:
                 {**conv, "block": 0, "layout": "channels_first"},
             ),
             ((np.moveaxis(x, 1, 3), w), {**conv, "block": 16, "layout": "channels_last"}),
+            # Infinite weights meet padding; the only product of a sum underflows to -0.
+            ((x, np.where(w > 1, np.float32(np.inf), w)), first),
+            (
+                (np.full((1, 2, 1, 1), 1e-30, np.float32), np.full((2, 1, 1, 1), -1e-30, "f4")),
+                {**first, "strides": (1, 1), "low": (0, 0)},
+            ),
         ],
         "det.window_max": [((distinct(4, 5, dtype=t.numpy),), window) for t in (*NARROW, DType.I8)],
         "det.window_sum": [
