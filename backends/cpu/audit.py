@@ -108,7 +108,11 @@ _KERNEL = _Rules(
 )
 _ENTRY = _Rules(
     opcodes=_CONTROL | _MEMORY | _INTEGER | _ATOMIC,
-    intrinsics=_words("llvm.x86.sse.stmxcsr llvm.x86.sse.ldmxcsr llvm.x86.sse2.pause"),
+    intrinsics=_words(
+        "llvm.x86.sse.stmxcsr llvm.x86.sse.ldmxcsr llvm.x86.sse2.pause "
+        "llvm.aarch64.get.fpcr llvm.aarch64.set.fpcr llvm.aarch64.hint "
+        "llvm.get.rounding llvm.set.rounding llvm.riscv.pause"
+    ),
     float_types=frozenset(),
     indirect_calls=True,
 )

@@ -25,12 +25,14 @@ class CpuTarget:
     vector_bits: int
     registers: int  # architectural vector registers
     requires: tuple[str, ...]  # CPU features, named as LLVM names the host's
+    lacks: tuple[str, ...] = ()  # float instructions that are emulated: "fma", "half"
 
 
 _V3_REQUIRES = (
     *("avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
     *("sahf", "sse3", "sse4.1", "sse4.2", "ssse3"),
 )
+_V2_REQUIRES = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V4_REQUIRES = (*_V3_REQUIRES, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
 
 # From the widest to the narrowest of an architecture: "native" takes the first that runs.
@@ -52,6 +54,35 @@ TARGETS: tuple[CpuTarget, ...] = (
         vector_bits=256,
         registers=16,
         requires=_V3_REQUIRES,
+    ),
+    CpuTarget(
+        name="x86-64-v2",
+        triple="x86_64-linux-gnu",
+        cpu="x86-64-v2",
+        features="",
+        vector_bits=128,
+        registers=16,
+        requires=_V2_REQUIRES,
+        lacks=("fma", "half"),
+    ),
+    CpuTarget(
+        name="aarch64",
+        triple="aarch64-linux-gnu",
+        cpu="generic",
+        features="+neon",
+        vector_bits=128,
+        registers=32,
+        requires=("neon",),
+    ),
+    CpuTarget(
+        name="riscv64",
+        triple="riscv64-linux-gnu",
+        cpu="generic-rv64",
+        features="+m,+a,+f,+d,+c,+zihintpause",
+        vector_bits=32,
+        registers=32,
+        requires=("a", "c", "d", "f", "m"),
+        lacks=("half",),
     ),
 )
 DEFAULT = "x86-64-v3"
