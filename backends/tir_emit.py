@@ -100,10 +100,14 @@ class TirEmit:
     """
 
     def __init__(
-        self, symbols: Mapping[str, Expr], bind: Callable[[Expr], Expr] = lambda x: x
+        self,
+        symbols: Mapping[str, Expr],
+        bind: Callable[[Expr], Expr] = lambda x: x,
+        has_f16: bool = True,
     ) -> None:
         self.symbols = symbols
         self._bind = bind
+        self._has_f16 = has_f16  # if not, its conversions are done on bits
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -329,6 +333,8 @@ class TirEmit:
             return self._saturating(x, dtype)
         if source is DType.BF16:
             return self.cast(emit_float.from_bf16(self, x), dtype)
+        if source is DType.F16 and not self._has_f16:
+            return self.cast(emit_float.from_f16(self, x), dtype)
         if dtype.is_float and dtype.bits < 32:
             return self._narrowed(x, dtype)
         return tirx.Cast(tir_type(dtype, lanes_of(x)), x)
@@ -342,7 +348,9 @@ class TirEmit:
             x = self.cast(x, DType.F64 if source.bits == 32 else DType.F32)
         if self.dtype(x) is DType.F64:
             x = emit_float.to_odd(self, x)
-        return emit_float.to_bf16(self, x) if dtype is DType.BF16 else self._converted(x, dtype)
+        if dtype is DType.BF16:
+            return emit_float.to_bf16(self, x)
+        return self._converted(x, dtype) if self._has_f16 else emit_float.to_f16(self, x)
 
     def _converted(self, x: Expr, dtype: DType) -> Expr:
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)

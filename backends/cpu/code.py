@@ -238,13 +238,14 @@ class Kernel:
         return function.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
 
 
-def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
+def new_kernel(name: str, op: Op, symbols: Iterable[str], has_f16: bool = True) -> Kernel:
     """An empty function for a kernel op: one pointer for each operand and result."""
     region = op.regions[0]
     dims = {s: tirx.Var(f"dim_{i}", "int64") for i, s in enumerate(symbols)}
     # TVM divides indexes with a sign test unless it can tell that they are not negative.
     prologue = Code()
-    emit = TirEmit({s: prologue.bind(_not_negative(v)) for s, v in dims.items()}, prologue.bind)
+    sizes = {s: prologue.bind(_not_negative(v)) for s, v in dims.items()}
+    emit = TirEmit(sizes, prologue.bind, has_f16)
     pointers, declarations = [], []
 
     def on_pointer(dtype: DType, label: str) -> Array:

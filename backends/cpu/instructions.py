@@ -222,6 +222,8 @@ _RV64 = Architecture(
         **_needing("llvm.fma", _RV64_FMA),
         **_needing("llvm.sqrt", _words("fsqrt.{s,d}")),
         **_needing("fdiv", _words("fdiv.{s,d}")),
+        **_needing("llvm.get.rounding", ["frrm"]),
+        **_needing("llvm.set.rounding", ["fsrm", "fsrmi"]),
     },
     # A conversion to an integer may truncate; nothing else may say how it rounds.
     refused=re.compile(r"^(?!fcvt\.[wl]u?\.)f.*, r(?:tz|dn|up|mm)$"),

@@ -20,7 +20,7 @@ from tvm_ffi import structural_equal, structural_walk
 
 from aivmc.backends.cpu.audit import audit_ir
 from aivmc.backends.cpu.machine_audit import audit_imports
-from aivmc.backends.cpu.soft_float import emulate
+from aivmc.backends.cpu.soft_fma import without_fma
 from aivmc.backends.cpu.targets import CpuTarget, llvm_target
 from aivmc.ir.errors import AivmcError
 
@@ -53,8 +53,8 @@ def compile_functions(functions: Sequence[Any], target: CpuTarget) -> str:
     lowered = tvm.ir.transform.Sequential([make() for make in _PASSES])(bound)
     built = tvm.get_global_func("target.build.llvm")(lowered, tvm_target)
     text = _strip(built.inspect_source("ll"))
-    if target.lacks:
-        text = emulate(text, target.lacks, _machine(target))
+    if "fma" in target.lacks:
+        text = without_fma(text, _machine(target))
     audit_ir(text)
     return text
 

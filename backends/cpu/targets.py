@@ -5,6 +5,7 @@ A target never depends on the machine that compiles. To add one, add its entry t
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,8 +25,8 @@ class CpuTarget:
     features: str  # LLVM feature flags beyond ``cpu``, comma separated
     vector_bits: int
     registers: int  # architectural vector registers
-    requires: tuple[str, ...]  # CPU features, named as LLVM names the host's
-    lacks: tuple[str, ...] = ()  # float instructions that are emulated: "fma", "half"
+    requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
+    lacks: tuple[str, ...] = ()  # what is emulated: "fma", and "half", f16's conversions
 
 
 _V3_REQUIRES = (
@@ -72,7 +73,7 @@ TARGETS: tuple[CpuTarget, ...] = (
         features="+neon",
         vector_bits=128,
         registers=32,
-        requires=("neon",),
+        requires=("aarch64",),
     ),
     CpuTarget(
         name="riscv64",
@@ -81,7 +82,7 @@ TARGETS: tuple[CpuTarget, ...] = (
         features="+m,+a,+f,+d,+c,+zihintpause",
         vector_bits=32,
         registers=32,
-        requires=("a", "c", "d", "f", "m"),
+        requires=("riscv64",),
         lacks=("half",),
     ),
 )
@@ -112,8 +113,9 @@ def llvm_target(triple: str) -> Any:
 
 def _native() -> CpuTarget:
     has = {feature for feature, present in llvm.get_host_cpu_features().items() if present}
+    has.add(platform.machine())
     for target in TARGETS:
         if has.issuperset(target.requires):
             return target
-    missing = ", ".join(f for f in TARGETS[-1].requires if f not in has)
-    raise AivmcError(f"this machine runs no target: {TARGETS[-1].name} also needs {missing}")
+    names = ", ".join(t.name for t in TARGETS)
+    raise AivmcError(f"this machine ({platform.machine()}) runs none of the targets {names}")

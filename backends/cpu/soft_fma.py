@@ -1,9 +1,8 @@
-"""Float instructions that a processor lacks, as LLVM IR of those that it has, with the same bits.
+"""Fused multiply-add for a processor without one, in LLVM IR, with the same bits.
 
-LLVM would call a library function for each element. ``fma`` is instead f64 arithmetic with round to
-odd, after Boldo and Melquiond ("Emulation of FMA and correctly rounded sums", 2008); f64 operands
-whose error terms could leave the range go through 192-bit integers. ``half`` is f16 to f32 and
-back.
+LLVM would call a library function for each element. This is f64 arithmetic with round to odd, after
+Boldo and Melquiond ("Emulation of FMA and correctly rounded sums", 2008); f64 operands whose error
+terms could leave the range go through 192-bit integers.
 """
 
 from __future__ import annotations
@@ -16,29 +15,21 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 _PREFIX = "aivm."
-_F64, _F32, _F16 = ir.DoubleType(), ir.FloatType(), ir.HalfType()
-_I192, _I128, _I64, _I32, _I16, _I1 = map(ir.IntType, (192, 128, 64, 32, 16, 1))
+_F64, _F32 = ir.DoubleType(), ir.FloatType()
+_I192, _I128, _I64, _I32, _I1 = map(ir.IntType, (192, 128, 64, 32, 1))
 _SPLITTER = 2.0**27 + 1
 
 _FMA = re.compile(r"@llvm\.fma\.(?:v(\d+))?(f32|f64)\(")
-_FROM_HALF = re.compile(r"fpext (?:<(\d+) x )?half>? (\S+) to (?:<\d+ x )?(float|double)>?")
-_TO_HALF = re.compile(r"fptrunc (?:<(\d+) x )?float>? (\S+) to (?:<\d+ x )?half>?")
 
 Body = Callable[[ir.IRBuilder, Sequence[ir.Value]], ir.Value]
 
 
-def emulate(text: str, lacking: Sequence[str], machine: Any) -> str:
-    """``text`` without the instructions that the target of ``machine`` lacks: "fma", "half"."""
+def without_fma(text: str, machine: Any) -> str:
+    """The module ``text`` with functions of its own in place of ``llvm.fma``, optimized for the
+    target of ``machine``."""
     library = _Library(text)
-    if "fma" in lacking:
-        text = _FMA.sub(library.fma, text)
-    if "half" in lacking:
-        text = _TO_HALF.sub(library.to_half, _FROM_HALF.sub(library.from_half, text))
-    module = llvm.parse_assembly(text + "\n".join(library.declarations))
+    module = llvm.parse_assembly(_FMA.sub(library.fma, text))
     module.link_in(llvm.parse_assembly(str(library.module)))
-    for function in module.functions:
-        if function.name.startswith(_PREFIX) and not function.is_declaration:
-            function.linkage = "internal"
     # What the inlined bodies have in common is computed once.
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
@@ -54,46 +45,24 @@ class _Library:
 
     def __init__(self, text: str) -> None:
         self.module = ir.Module("soft")
-        for line in re.findall(r'^target (datalayout|triple) = "(.*)"$', text, re.MULTILINE):
-            setattr(self.module, {"datalayout": "data_layout"}.get(line[0], line[0]), line[1])
-        self.declarations: list[str] = []
+        target = dict(re.findall(r'^target (datalayout|triple) = "(.*)"$', text, re.MULTILINE))
+        self.module.data_layout, self.module.triple = target["datalayout"], target["triple"]
 
     def fma(self, found: re.Match[str]) -> str:
         """The call of the function that does what ``found`` calls."""
         kind = _shape(_F32 if found[2] == "f32" else _F64, int(found[1] or 1))
-        name = self._define(f"fma.{_suffix(kind)}", kind, [kind] * 3, self._fma_by_pieces)
-        return f"@{name}("
+        return f"@{self._function('fma', kind, self._fma_by_pieces, inline=True).name}("
 
-    def from_half(self, found: re.Match[str]) -> str:
-        source = _shape(_F16, int(found[1] or 1))
-        result = _like(source, _F32 if found[3] == "float" else _F64)
-        return self._conversion(source, result, found[2], _from_half)
-
-    def to_half(self, found: re.Match[str]) -> str:
-        source = _shape(_F32, int(found[1] or 1))
-        return self._conversion(source, _like(source, _F16), found[2], _to_half)
-
-    def _conversion(self, source: ir.Type, result: ir.Type, operand: str, body: Body) -> str:
-        def converted(b: ir.IRBuilder, arguments: Sequence[ir.Value]) -> ir.Value:
-            x = body(b, arguments)
-            return x if x.type == result else b.fpext(x, result)
-
-        name = f"convert.{_suffix(source)}.{_suffix(result)}"
-        if _PREFIX + name not in self.module.globals:
-            self._define(name, result, [source], converted)
-            self.declarations.append(f"declare {result} @{_PREFIX}{name}({source})")
-        return f"call {result} @{_PREFIX}{name}({source} {operand})"
-
-    def _define(
-        self, name: str, result: ir.Type, parameters: list[ir.Type], body: Body, inline: bool = True
-    ) -> str:
-        if _PREFIX + name not in self.module.globals:
-            kind = ir.FunctionType(result, parameters)
-            function = ir.Function(self.module, kind, _PREFIX + name)
+    def _function(self, name: str, kind: ir.Type, body: Body, inline: bool = False) -> ir.Function:
+        name = f"{_PREFIX}{name}.{_suffix(kind)}"
+        if name not in self.module.globals:
+            function = ir.Function(self.module, ir.FunctionType(kind, [kind] * 3), name)
+            # Modules that are linked later share it.
+            function.linkage, function.visibility = "linkonce_odr", "hidden"
             function.attributes.add("alwaysinline" if inline else "noinline")
             b = ir.IRBuilder(function.append_basic_block("start"))
             b.ret(body(b, function.args))
-        return _PREFIX + name
+        return self.module.globals[name]
 
     def _fma_by_pieces(self, b: ir.IRBuilder, operands: Sequence[ir.Value]) -> ir.Value:
         """Two lanes at a time: a register holds no more of f64."""
@@ -109,10 +78,7 @@ class _Library:
         kind = operands[0].type
         if _like(kind, _F32) == kind:
             return _fma_f32(b, operands)
-        return b.call(self._function(f"fma.long.{_suffix(kind)}", kind, self._fma_f64), operands)
-
-    def _function(self, name: str, kind: ir.Type, body: Body) -> ir.Function:
-        return self.module.globals[self._define(name, kind, [kind] * 3, body, inline=False)]
+        return b.call(self._function("fma.long", kind, self._fma_f64), operands)
 
     def _fma_f64(self, b: ir.IRBuilder, operands: Sequence[ir.Value]) -> ir.Value:
         """By error terms, unless an operand of some lane is out of their range."""
@@ -277,46 +243,6 @@ def _round(b: ir.IRBuilder, magnitude: ir.Value, exponent: ir.Value) -> ir.Value
     return b.select(b.icmp_unsigned("==", magnitude, ir.Constant(_I192, 0)), _i64(0), bits)
 
 
-def _from_half(b: ir.IRBuilder, operands: Sequence[ir.Value]) -> ir.Value:
-    """f16 to f32: the bits in place have an exponent 112 too small; a product mends that exactly,
-    for subnormals too."""
-    (x,) = operands
-    integers = _like(x.type, _I32)
-    bits = b.zext(b.bitcast(x, _like(x.type, _I16)), integers)
-    magnitude = b.shl(b.and_(bits, _constant(integers, 0x7FFF)), _constant(integers, 13))
-    sign = b.shl(b.and_(bits, _constant(integers, 0x8000)), _constant(integers, 16))
-    floats = _like(x.type, _F32)
-    scaled = b.fmul(b.bitcast(magnitude, floats), _constant(floats, 2.0**112))
-    finite = b.icmp_unsigned("<", magnitude, _constant(integers, 0x7C00 << 13))
-    special = b.or_(magnitude, _constant(integers, 0x7F80_0000))
-    return b.bitcast(b.or_(b.select(finite, b.bitcast(scaled, integers), special), sign), floats)
-
-
-def _to_half(b: ir.IRBuilder, operands: Sequence[ir.Value]) -> ir.Value:
-    """f32 to f16, nearest even."""
-    (x,) = operands
-    integers = _like(x.type, _I32)
-    bits = b.bitcast(x, integers)
-    magnitude = b.and_(bits, _constant(integers, 0x7FFF_FFFF))
-    last = b.and_(b.lshr(magnitude, _constant(integers, 13)), _constant(integers, 1))
-    # Exponent 112 less, and what carries into the 11 bits that are kept.
-    normal = b.add(b.add(magnitude, last), _constant(integers, 0xFFF - (112 << 23)))
-    normal = b.lshr(normal, _constant(integers, 13))
-    # One f32 ulp of 0.5 is the least f16: this addition rounds.
-    half = _constant(x.type, 0.5)
-    tiny = b.bitcast(b.fadd(b.bitcast(magnitude, x.type), half), integers)
-    tiny = b.sub(tiny, _constant(integers, 0x3F00_0000))
-    result = b.select(_below(b, magnitude, 113 << 23), tiny, normal)
-    result = b.select(_below(b, magnitude, 143 << 23), result, _constant(integers, 0x7C00))
-    result = b.select(_below(b, magnitude, 0x7F80_0001), result, _constant(integers, 0x7E00))
-    sign = b.lshr(b.xor(bits, magnitude), _constant(integers, 16))
-    return b.bitcast(b.trunc(b.or_(result, sign), _like(x.type, _I16)), _like(x.type, _F16))
-
-
-def _below(b: ir.IRBuilder, x: ir.Value, limit: int) -> ir.Value:
-    return b.icmp_unsigned("<", x, _constant(x.type, limit))
-
-
 def _magnitude(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     integers = _like(x.type, _I64)
     return b.bitcast(b.and_(b.bitcast(x, integers), _constant(integers, (1 << 63) - 1)), x.type)
@@ -367,10 +293,9 @@ def _like(kind: ir.Type, element: ir.Type) -> ir.Type:
 
 
 def _suffix(kind: ir.Type) -> str:
-    names = {_F64: "f64", _F32: "f32", _F16: "f16"}
     if isinstance(kind, ir.VectorType):
-        return f"v{kind.count}{names[kind.element]}"
-    return names[kind]
+        return f"v{kind.count}{_suffix(kind.element)}"
+    return "f32" if kind == _F32 else "f64"
 
 
 def _constant(kind: ir.Type, value: float) -> ir.Constant:
