@@ -127,5 +127,40 @@ def from_f16(emit: Emit, x: Scalar) -> Scalar:
     return emit.bitcast(emit.or_(result, sign), DType.F32)
 
 
+def rint(emit: Emit, x: Scalar) -> Scalar:
+    """To the nearest integer, ties to even: a sum with 2^23 (2^52 in f64) has no room for less."""
+    size = emit.abs(x)
+    limit = emit.const(2.0 ** (23 if emit.dtype(x) is DType.F32 else 52), emit.dtype(x))
+    whole = _with_sign(emit, emit.sub(emit.add(size, limit), limit), x)
+    return emit.select(emit.lt(size, limit), whole, x)
+
+
+def floor(emit: Emit, x: Scalar) -> Scalar:
+    return _with_sign(emit, _not_above(emit, rint(emit, x), x), x)
+
+
+def ceil(emit: Emit, x: Scalar) -> Scalar:
+    return emit.neg(floor(emit, emit.neg(x)))
+
+
+def trunc(emit: Emit, x: Scalar) -> Scalar:
+    size = emit.abs(x)
+    return _with_sign(emit, _not_above(emit, rint(emit, size), size), x)
+
+
+def _not_above(emit: Emit, whole: Scalar, x: Scalar) -> Scalar:
+    """``whole``, or one less if it is more than ``x``."""
+    less = emit.sub(whole, emit.const(1.0, emit.dtype(x)))
+    return emit.select(emit.lt(x, whole), less, whole)
+
+
+def _with_sign(emit: Emit, x: Scalar, of: Scalar) -> Scalar:
+    """``x`` with the sign of the number ``of``; a NaN as it is."""
+    dtype = emit.dtype(x)
+    bits = DType(f"u{dtype.bits}")
+    sign = emit.and_(emit.bitcast(of, bits), emit.const(1 << (dtype.bits - 1), bits))
+    return emit.bitcast(emit.or_(emit.bitcast(emit.abs(x), bits), sign), dtype)
+
+
 def _u32(emit: Emit, value: int) -> Scalar:
     return emit.const(value, DType.U32)

@@ -8,7 +8,7 @@ that LLVM turns back into single instructions. Integer data wraps, so it goes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -103,11 +103,11 @@ class TirEmit:
         self,
         symbols: Mapping[str, Expr],
         bind: Callable[[Expr], Expr] = lambda x: x,
-        has_f16: bool = True,
+        lacks: Collection[str] = (),
     ) -> None:
         self.symbols = symbols
         self._bind = bind
-        self._has_f16 = has_f16  # if not, its conversions are done on bits
+        self._lacks = lacks  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -214,16 +214,19 @@ class TirEmit:
         return self.select(self.lt(x, self._like(0, x)), self.neg(x), x)
 
     def floor(self, x: Expr) -> Expr:
-        return self._call("llvm.floor", x)
+        return self._to_whole(emit_float.floor, "llvm.floor", x)
 
     def ceil(self, x: Expr) -> Expr:
-        return self._call("llvm.ceil", x)
+        return self._to_whole(emit_float.ceil, "llvm.ceil", x)
 
     def trunc(self, x: Expr) -> Expr:
-        return self._call("llvm.trunc", x)
+        return self._to_whole(emit_float.trunc, "llvm.trunc", x)
 
     def rint(self, x: Expr) -> Expr:
-        return self._call("llvm.roundeven", x)
+        return self._to_whole(emit_float.rint, "llvm.roundeven", x)
+
+    def _to_whole(self, definition: Callable[..., Expr], intrinsic: str, x: Expr) -> Expr:
+        return definition(self, x) if "rounding" in self._lacks else self._call(intrinsic, x)
 
     def maximum(self, a: Expr, b: Expr) -> Expr:
         if self.dtype(a).is_float:
@@ -333,7 +336,7 @@ class TirEmit:
             return self._saturating(x, dtype)
         if source is DType.BF16:
             return self.cast(emit_float.from_bf16(self, x), dtype)
-        if source is DType.F16 and not self._has_f16:
+        if source is DType.F16 and "half" in self._lacks:
             return self.cast(emit_float.from_f16(self, x), dtype)
         if dtype.is_float and dtype.bits < 32:
             return self._narrowed(x, dtype)
@@ -350,7 +353,9 @@ class TirEmit:
             x = emit_float.to_odd(self, x)
         if dtype is DType.BF16:
             return emit_float.to_bf16(self, x)
-        return self._converted(x, dtype) if self._has_f16 else emit_float.to_f16(self, x)
+        if "half" in self._lacks:
+            return emit_float.to_f16(self, x)
+        return self._converted(x, dtype)
 
     def _converted(self, x: Expr, dtype: DType) -> Expr:
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)

@@ -15,6 +15,9 @@ import llvmlite.binding as llvm
 from aivmc.ir.errors import AivmcError
 
 
+LACKING = ("fma", "half", "rounding")  # a * b + c; f16 to f32 and back; to whole floats
+
+
 @dataclass(frozen=True)
 class CpuTarget:
     """What code is generated for, in LLVM's names, and what a node must have to run it."""
@@ -26,7 +29,7 @@ class CpuTarget:
     vector_bits: int
     registers: int  # architectural vector registers
     requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
-    lacks: tuple[str, ...] = ()  # what is emulated: "fma", and "half", f16's conversions
+    lacks: tuple[str, ...] = ()  # instructions that are emulated, of LACKING
 
 
 _V3_REQUIRES = (
@@ -83,7 +86,7 @@ TARGETS: tuple[CpuTarget, ...] = (
         vector_bits=32,
         registers=32,
         requires=("riscv64",),
-        lacks=("half",),
+        lacks=("half", "rounding"),
     ),
 )
 DEFAULT = "x86-64-v3"
