@@ -94,3 +94,73 @@ def from_bf16(emit: Emit, x: Scalar) -> Scalar:
     """bf16 to f32, exactly."""
     bits = emit.cast(emit.bitcast(x, DType.U16), DType.U32)
     return emit.bitcast(emit.shl(bits, emit.const(16, DType.U32)), DType.F32)
+
+
+def to_f16(emit: Emit, x: Scalar) -> Scalar:
+    """f32 to f16 on bits, nearest even."""
+    bits = emit.bitcast(x, DType.U32)
+    size = emit.and_(bits, _u32(emit, 0x7FFF_FFFF))
+    last = emit.and_(emit.shr(size, _u32(emit, 13)), _u32(emit, 1))
+    # An exponent less by 112, and what carries into the bits that are kept.
+    normal = emit.add(size, emit.add(last, _u32(emit, 2**32 + 0xFFF - (112 << 23))))
+    normal = emit.shr(normal, _u32(emit, 13))
+    # The last place of 0.5 in f32 is f16's smallest number: this addition rounds.
+    half = emit.add(emit.bitcast(size, DType.F32), emit.const(0.5, DType.F32))
+    tiny = emit.sub(emit.bitcast(half, DType.U32), _u32(emit, 0x3F00_0000))
+    result = emit.select(emit.lt(size, _u32(emit, 113 << 23)), tiny, normal)
+    result = emit.select(emit.lt(size, _u32(emit, 143 << 23)), result, _u32(emit, 0x7C00))
+    result = emit.select(emit.is_nan(x), _u32(emit, 0x7E00), result)
+    sign = emit.shr(emit.xor(bits, size), _u32(emit, 16))
+    return emit.bitcast(emit.cast(emit.or_(result, sign), DType.U16), DType.F16)
+
+
+def from_f16(emit: Emit, x: Scalar) -> Scalar:
+    """f16 to f32 on bits: in f32's places they have an exponent too small by 112, subnormals too,
+    which a product mends exactly."""
+    bits = emit.cast(emit.bitcast(x, DType.U16), DType.U32)
+    size = emit.shl(emit.and_(bits, _u32(emit, 0x7FFF)), _u32(emit, 13))
+    scaled = emit.mul(emit.bitcast(size, DType.F32), emit.const(2.0**112, DType.F32))
+    finite = emit.lt(size, _u32(emit, 0x7C00 << 13))
+    special = emit.or_(size, _u32(emit, 0x7F80_0000))
+    result = emit.select(finite, emit.bitcast(scaled, DType.U32), special)
+    sign = emit.shl(emit.and_(bits, _u32(emit, 0x8000)), _u32(emit, 16))
+    return emit.bitcast(emit.or_(result, sign), DType.F32)
+
+
+def rint(emit: Emit, x: Scalar) -> Scalar:
+    """To the nearest integer, ties to even: a sum with 2^23 (2^52 in f64) has no room for less."""
+    size = emit.abs(x)
+    limit = emit.const(2.0 ** (23 if emit.dtype(x) is DType.F32 else 52), emit.dtype(x))
+    whole = _with_sign(emit, emit.sub(emit.add(size, limit), limit), x)
+    return emit.select(emit.lt(size, limit), whole, x)
+
+
+def floor(emit: Emit, x: Scalar) -> Scalar:
+    return _with_sign(emit, _not_above(emit, rint(emit, x), x), x)
+
+
+def ceil(emit: Emit, x: Scalar) -> Scalar:
+    return emit.neg(floor(emit, emit.neg(x)))
+
+
+def trunc(emit: Emit, x: Scalar) -> Scalar:
+    size = emit.abs(x)
+    return _with_sign(emit, _not_above(emit, rint(emit, size), size), x)
+
+
+def _not_above(emit: Emit, whole: Scalar, x: Scalar) -> Scalar:
+    """``whole``, or one less if it is more than ``x``."""
+    less = emit.sub(whole, emit.const(1.0, emit.dtype(x)))
+    return emit.select(emit.lt(x, whole), less, whole)
+
+
+def _with_sign(emit: Emit, x: Scalar, of: Scalar) -> Scalar:
+    """``x`` with the sign of the number ``of``; a NaN as it is."""
+    dtype = emit.dtype(x)
+    bits = DType(f"u{dtype.bits}")
+    sign = emit.and_(emit.bitcast(of, bits), emit.const(1 << (dtype.bits - 1), bits))
+    return emit.bitcast(emit.or_(emit.bitcast(emit.abs(x), bits), sign), dtype)
+
+
+def _u32(emit: Emit, value: int) -> Scalar:
+    return emit.const(value, DType.U32)

@@ -105,10 +105,12 @@ class TirEmit:
         symbols: Mapping[str, Expr],
         bind: Callable[[Expr], Expr] = lambda x: x,
         sizes: Collection[Dim] = (),
+        lacks: Collection[str] = (),
     ) -> None:
         self.symbols = symbols
         self._bind = bind
         self._sizes = sizes
+        self._lacks = lacks  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -218,16 +220,19 @@ class TirEmit:
         return self.select(self.lt(x, self._like(0, x)), self.neg(x), x)
 
     def floor(self, x: Expr) -> Expr:
-        return self._call("llvm.floor", x)
+        return self._to_whole(emit_float.floor, "llvm.floor", x)
 
     def ceil(self, x: Expr) -> Expr:
-        return self._call("llvm.ceil", x)
+        return self._to_whole(emit_float.ceil, "llvm.ceil", x)
 
     def trunc(self, x: Expr) -> Expr:
-        return self._call("llvm.trunc", x)
+        return self._to_whole(emit_float.trunc, "llvm.trunc", x)
 
     def rint(self, x: Expr) -> Expr:
-        return self._call("llvm.roundeven", x)
+        return self._to_whole(emit_float.rint, "llvm.roundeven", x)
+
+    def _to_whole(self, definition: Callable[..., Expr], intrinsic: str, x: Expr) -> Expr:
+        return definition(self, x) if "rounding" in self._lacks else self._call(intrinsic, x)
 
     def maximum(self, a: Expr, b: Expr) -> Expr:
         if self.dtype(a).is_float:
@@ -343,6 +348,8 @@ class TirEmit:
             return self._saturating(x, dtype)
         if source is DType.BF16:
             return self.cast(emit_float.from_bf16(self, x), dtype)
+        if source is DType.F16 and "half" in self._lacks:
+            return self.cast(emit_float.from_f16(self, x), dtype)
         if dtype.is_float and dtype.bits < 32:
             return self._narrowed(x, dtype)
         return tirx.Cast(tir_type(dtype, lanes_of(x)), x)
@@ -356,7 +363,11 @@ class TirEmit:
             x = self.cast(x, DType.F64 if source.bits == 32 else DType.F32)
         if self.dtype(x) is DType.F64:
             x = emit_float.to_odd(self, x)
-        return emit_float.to_bf16(self, x) if dtype is DType.BF16 else self._converted(x, dtype)
+        if dtype is DType.BF16:
+            return emit_float.to_bf16(self, x)
+        if "half" in self._lacks:
+            return emit_float.to_f16(self, x)
+        return self._converted(x, dtype)
 
     def _converted(self, x: Expr, dtype: DType) -> Expr:
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)

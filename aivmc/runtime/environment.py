@@ -13,9 +13,10 @@ import numpy as np
 
 @cache
 def cpu_features() -> frozenset[str]:
-    """The instruction set extensions of this CPU that the operating system lets programs use, in
-    LLVM's names."""
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    """This CPU's architecture, and the extensions of it that the operating system lets programs
+    use, in LLVM's names."""
+    extensions = (name for name, present in llvm.get_host_cpu_features().items() if present)
+    return frozenset([platform.machine(), *extensions])
 
 
 def missing_features(requires: Iterable[str]) -> tuple[str, ...]:

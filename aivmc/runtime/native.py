@@ -87,19 +87,22 @@ class _Code:
         machine = llvm.Target.from_default_triple().create_target_machine(
             jit=True, codemodel="jitdefault"
         )
-        # One block of memory for all sections: code reaches its constants by 32-bit offsets.
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
-        self._engine.finalize_object()
+        # JITLink puts all sections into one block of memory, as code reaches its constants by
+        # 32-bit offsets. LLVM's older linker may scatter them.
+        jit = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
+        library = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+        for name in (abi.RUN, abi.WORKER, abi.STOP):
+            library.export_symbol(name)
+        try:
+            self._addresses = library.link(jit, "kernel")
+        except RuntimeError as error:
+            raise IntegrityError(f"the kernel's native code can't be loaded: {error}") from None
         self.run = self._function(abi.RUN, ctypes.c_void_p)
         self.worker = self._function(abi.WORKER, ctypes.c_void_p, ctypes.c_int64)
         self.stop = self._function(abi.STOP, ctypes.c_void_p)
 
     def _function(self, name: str, *parameters: Any) -> Any:
-        address = self._engine.get_function_address(name)
-        if not address:
-            raise IntegrityError(f"the kernel's native code has no function {name}")
-        return ctypes.CFUNCTYPE(None, *parameters)(address)
+        return ctypes.CFUNCTYPE(None, *parameters)(self._addresses[name])
 
     def work(self, context: int, thread: int) -> None:
         """A worker thread's life. A bound method, so that the thread keeps the code alive."""

@@ -25,7 +25,8 @@ class AuditReport:
     """For each function the number of instructions by opcode, and of intrinsic calls by name.
 
     Beside these, what lets machine code have something: ``fma lanes``, the elements of all fused
-    multiply-adds in registers; ``indirect call``; ``mul i8``, of vectors.
+    multiply-adds in registers; ``indirect call``; ``mul i8``, of vectors; ``fmul lanes``, the
+    elements of products.
     """
 
     functions: Mapping[str, Mapping[str, int]]
@@ -36,6 +37,7 @@ class AuditReport:
         total: Counter[str] = Counter()
         for counts in self.functions.values():
             total.update(counts)
+        del total["fmul lanes"]  # what it shows, the fused ones show
         return dict(sorted(total.items()))
 
     @property
@@ -108,7 +110,11 @@ _KERNEL = _Rules(
 )
 _ENTRY = _Rules(
     opcodes=_CONTROL | _MEMORY | _INTEGER | _ATOMIC,
-    intrinsics=_words("llvm.x86.sse.stmxcsr llvm.x86.sse.ldmxcsr llvm.x86.sse2.pause"),
+    intrinsics=_words(
+        "llvm.x86.sse.stmxcsr llvm.x86.sse.ldmxcsr llvm.x86.sse2.pause "
+        "llvm.aarch64.get.fpcr llvm.aarch64.set.fpcr llvm.aarch64.hint "
+        "llvm.get.rounding llvm.set.rounding llvm.riscv.pause"
+    ),
     float_types=frozenset(),
     indirect_calls=True,
 )
@@ -124,6 +130,7 @@ _LABEL = re.compile(r'^(?:"[^"]*"|[\w.$-]+):')
 _SWITCH_CASE = re.compile(r"^\s+(?:i\d+ -?\d+, label %\S+|\])")
 _DEFINED = re.compile(r'^define [^@]*@("[^"]*"|[\w.$-]+)\(', re.MULTILINE)
 _BYTES = re.compile(r"<\d+ x i8>")
+_PRODUCT = re.compile(r" (?:<(\d+) x)?")
 _FUSED = re.compile(r"call (?:<(\d+) x (float|double)>)?")
 _CALLEE = re.compile(r'@("[^"]*"|[\w.$-]+)\(')
 _SYMBOL = re.compile(r'[%@!#]"[^"]*"|[%@!#][\w.$-]+|c?"[^"]*"')
@@ -197,6 +204,8 @@ def _audit_body_line(
     counts[opcode] += 1
     if opcode == "call":
         _count_call(line, _require_call(line, callable_names, rules), counts)
+    if opcode == "fmul" and (vector := _PRODUCT.match(rest)):
+        counts["fmul lanes"] += int(vector[1] or 1)
     if opcode == "mul" and _BYTES.search(rest):
         counts["mul i8"] += 1
 

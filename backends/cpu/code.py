@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -252,14 +252,15 @@ class Kernel:
         return function.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
 
 
-def new_kernel(name: str, op: Op, symbols: Iterable[str]) -> Kernel:
-    """An empty function for a kernel op: one pointer for each operand and result."""
+def new_kernel(name: str, op: Op, symbols: Iterable[str], lacks: Collection[str]) -> Kernel:
+    """An empty function for a kernel op: one pointer for each operand and result. ``lacks``: of
+    the target."""
     region = op.regions[0]
     dims = {s: tirx.Var(f"dim_{i}", "int64") for i, s in enumerate(symbols)}
     # TVM divides indexes with a sign test unless it can tell that they are not negative.
     prologue = Code()
     bound = {s: prologue.bind(_not_negative(v)) for s, v in dims.items()}
-    emit = TirEmit(bound, prologue.bind, _sizes(region))
+    emit = TirEmit(bound, prologue.bind, _sizes(region), lacks)
     pointers, declarations = [], []
 
     def on_pointer(dtype: DType, label: str) -> Array:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -56,6 +57,14 @@ def build_entry(steps: Sequence[Step], triple: str) -> str:
     return text
 
 
+class _Environment(Protocol):
+    """A processor's floating-point environment, and its hint that a thread waits."""
+
+    def enter(self, b: ir.IRBuilder) -> ir.Value: ...
+    def leave(self, b: ir.IRBuilder, saved: ir.Value) -> None: ...
+    def pause(self, b: ir.IRBuilder) -> None: ...
+
+
 class _X86:
     """SSE and AVX are ruled by MXCSR. 0x1f80: nearest even, exceptions masked, no FTZ, no DAZ."""
 
@@ -63,24 +72,58 @@ class _X86:
 
     def enter(self, b: ir.IRBuilder) -> ir.Value:
         saved, default = b.alloca(_I32), b.alloca(_I32)
-        self._call(b, "llvm.x86.sse.stmxcsr", saved)
+        _call_intrinsic(b, "llvm.x86.sse.stmxcsr", _VOID, saved)
         b.store(ir.Constant(_I32, self._DEFAULT), default)
-        self._call(b, "llvm.x86.sse.ldmxcsr", default)
+        _call_intrinsic(b, "llvm.x86.sse.ldmxcsr", _VOID, default)
         return saved
 
     def leave(self, b: ir.IRBuilder, saved: ir.Value) -> None:
-        self._call(b, "llvm.x86.sse.ldmxcsr", saved)
+        _call_intrinsic(b, "llvm.x86.sse.ldmxcsr", _VOID, saved)
 
     def pause(self, b: ir.IRBuilder) -> None:
-        self._call(b, "llvm.x86.sse2.pause")
-
-    @staticmethod
-    def _call(b: ir.IRBuilder, name: str, *arguments: ir.Value) -> None:
-        kind = ir.FunctionType(_VOID, [a.type for a in arguments])
-        b.call(_declare(b.module, name, kind), arguments)
+        _call_intrinsic(b, "llvm.x86.sse2.pause", _VOID)
 
 
-_ARCHITECTURES = {"x86_64": _X86}
+class _AArch64:
+    """FPCR. 0: nearest even, no flush to zero, no default NaN, no traps, no alternate rules."""
+
+    def enter(self, b: ir.IRBuilder) -> ir.Value:
+        saved = _call_intrinsic(b, "llvm.aarch64.get.fpcr", _I64)
+        _call_intrinsic(b, "llvm.aarch64.set.fpcr", _VOID, _constant(0))
+        return saved
+
+    def leave(self, b: ir.IRBuilder, saved: ir.Value) -> None:
+        _call_intrinsic(b, "llvm.aarch64.set.fpcr", _VOID, saved)
+
+    def pause(self, b: ir.IRBuilder) -> None:
+        _call_intrinsic(b, "llvm.aarch64.hint", _VOID, ir.Constant(_I32, 1))  # yield
+
+
+class _RiscV:
+    """frm, the rounding mode, is all there is. LLVM's 1: nearest even."""
+
+    def enter(self, b: ir.IRBuilder) -> ir.Value:
+        saved = _call_intrinsic(b, "llvm.get.rounding", _I32)
+        _call_intrinsic(b, "llvm.set.rounding", _VOID, ir.Constant(_I32, 1))
+        return saved
+
+    def leave(self, b: ir.IRBuilder, saved: ir.Value) -> None:
+        _call_intrinsic(b, "llvm.set.rounding", _VOID, saved)
+
+    def pause(self, b: ir.IRBuilder) -> None:
+        _call_intrinsic(b, "llvm.riscv.pause", _VOID)
+
+
+_ARCHITECTURES: dict[str, type[_Environment]] = {
+    "x86_64": _X86,
+    "aarch64": _AArch64,
+    "riscv64": _RiscV,
+}
+
+
+def _call_intrinsic(b: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    return b.call(_declare(b.module, name, kind), arguments)
 
 
 def _declare(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Function:

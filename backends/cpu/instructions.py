@@ -22,13 +22,16 @@ Need = str  # a key of AuditReport.functions; "" for none
 class Architecture:
     """``allowed`` has the instructions and what each needs. An operand that matches ``refused``
     makes any instruction refused. ``lanes`` counts what an instruction (mnemonic, operands)
-    fuses, 0 if it isn't a fused multiply-add. ``padding`` may lie between functions."""
+    fuses, 0 if it isn't a fused multiply-add. ``padding`` may lie between functions. ``products``
+    are the multiplications of scalars, on a processor that chooses values by branches: LLVM may
+    repeat there what comes before a jump."""
 
     disassembler: tuple[int, int]  # of capstone: architecture, mode
     allowed: Mapping[str, Need]
     refused: re.Pattern[str]
     lanes: Callable[[str, str], int]
     padding: frozenset[str]
+    products: frozenset[str] = frozenset()
 
     def need(self, mnemonic: str, operands: str) -> Need | None:
         """What the IR must have for this instruction; ``None`` where it is not allowed at all."""
@@ -222,11 +225,14 @@ _RV64 = Architecture(
         **_needing("llvm.fma", _RV64_FMA),
         **_needing("llvm.sqrt", _words("fsqrt.{s,d}")),
         **_needing("fdiv", _words("fdiv.{s,d}")),
+        **_needing("llvm.get.rounding", ["frrm"]),
+        **_needing("llvm.set.rounding", ["fsrm", "fsrmi"]),
     },
     # A conversion to an integer may truncate; nothing else may say how it rounds.
     refused=re.compile(r"^(?!fcvt\.[wl]u?\.)f.*, r(?:tz|dn|up|mm)$"),
     lanes=lambda mnemonic, operands: int(mnemonic in _RV64_FMA),
     padding=frozenset(["nop", "c.nop", "c.unimp", "unimp"]),
+    products=frozenset(["fmul.s", "fmul.d"]),
 )
 
 ARCHITECTURES = {62: _X86, 183: _A64, 243: _RV64}

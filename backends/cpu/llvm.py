@@ -20,6 +20,7 @@ from tvm_ffi import structural_equal, structural_walk
 
 from aivmc.backends.cpu.audit import audit_ir
 from aivmc.backends.cpu.machine_audit import audit_imports
+from aivmc.backends.cpu.soft_fma import without_fma
 from aivmc.backends.cpu.targets import CpuTarget, llvm_target
 from aivmc.ir.errors import AivmcError
 
@@ -52,6 +53,8 @@ def compile_functions(functions: Sequence[Any], target: CpuTarget) -> str:
     lowered = tvm.ir.transform.Sequential([make() for make in _PASSES])(bound)
     built = tvm.get_global_func("target.build.llvm")(lowered, tvm_target)
     text = _strip(built.inspect_source("ll"))
+    if "fma" in target.lacks:
+        text = without_fma(text, _machine(target))
     audit_ir(text)
     return text
 
@@ -162,7 +165,10 @@ def _link(ir_modules: Sequence[str], target: CpuTarget) -> tuple[Any, Any]:
     for other in others:
         linked.link_in(other)
     linked.verify()
-    machine = llvm_target(target.triple).create_target_machine(
+    return linked, _machine(target)
+
+
+def _machine(target: CpuTarget) -> Any:
+    return llvm_target(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
     )
-    return linked, machine

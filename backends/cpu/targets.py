@@ -5,6 +5,7 @@ A target never depends on the machine that compiles. To add one, add its entry t
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from aivmc.ir.errors import AivmcError
+
+LACKING = ("fma", "half", "rounding")  # a * b + c; f16 to f32 and back; to whole floats
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,15 @@ class CpuTarget:
     features: str  # LLVM feature flags beyond ``cpu``, comma separated
     vector_bits: int
     registers: int  # architectural vector registers
-    requires: tuple[str, ...]  # CPU features, named as LLVM names the host's
+    requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
+    lacks: tuple[str, ...] = ()  # instructions that are emulated, of LACKING
 
 
 _V3_REQUIRES = (
     *("avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
     *("sahf", "sse3", "sse4.1", "sse4.2", "ssse3"),
 )
+_V2_REQUIRES = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V4_REQUIRES = (*_V3_REQUIRES, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
 
 # From the widest to the narrowest of an architecture: "native" takes the first that runs.
@@ -52,6 +57,35 @@ TARGETS: tuple[CpuTarget, ...] = (
         vector_bits=256,
         registers=16,
         requires=_V3_REQUIRES,
+    ),
+    CpuTarget(
+        name="x86-64-v2",
+        triple="x86_64-linux-gnu",
+        cpu="x86-64-v2",
+        features="",
+        vector_bits=128,
+        registers=16,
+        requires=_V2_REQUIRES,
+        lacks=("fma", "half"),
+    ),
+    CpuTarget(
+        name="aarch64",
+        triple="aarch64-linux-gnu",
+        cpu="generic",
+        features="+neon",
+        vector_bits=128,
+        registers=32,
+        requires=("aarch64",),
+    ),
+    CpuTarget(
+        name="riscv64",
+        triple="riscv64-linux-gnu",
+        cpu="generic-rv64",
+        features="+m,+a,+f,+d,+c,+zihintpause",
+        vector_bits=32,
+        registers=32,
+        requires=("riscv64",),
+        lacks=("half", "rounding"),
     ),
 )
 DEFAULT = "x86-64-v3"
@@ -81,8 +115,9 @@ def llvm_target(triple: str) -> Any:
 
 def _native() -> CpuTarget:
     has = {feature for feature, present in llvm.get_host_cpu_features().items() if present}
+    has.add(platform.machine())
     for target in TARGETS:
         if has.issuperset(target.requires):
             return target
-    missing = ", ".join(f for f in TARGETS[-1].requires if f not in has)
-    raise AivmcError(f"this machine runs no target: {TARGETS[-1].name} also needs {missing}")
+    names = ", ".join(t.name for t in TARGETS)
+    raise AivmcError(f"this machine ({platform.machine()}) runs none of the targets {names}")

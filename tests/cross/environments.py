@@ -1,0 +1,73 @@
+"""The machines that kernels run on here: this one, and others that QEMU emulates."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from examples.published import ROOT, cache_folder
+from tests.cross.c_runner import INSTALL, CNode
+
+_NODE = Path(__file__).with_name("node.py")
+
+
+@dataclass(frozen=True)
+class PythonNode:
+    """A machine with Python. ``target`` is what it is to choose of a kernel with all targets, None
+    where that depends on this machine; ``site`` has its packages, None if they are our own."""
+
+    name: str
+    emulator: tuple[str, ...]
+    python: str = sys.executable
+    target: str | None = None
+    site: str | None = None
+
+    def missing(self) -> str | None:
+        """What there must be, and isn't."""
+        needed = [*self.emulator[:1], self.python]
+        return next((f"{n}: run {INSTALL}" for n in needed if shutil.which(n) is None), None)
+
+    def run(self, folder: Path, threads: int) -> dict[str, Any]:
+        """What tests/cross/node.py prints on this machine."""
+        path = [str(ROOT), *([self.site] if self.site else [])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+        command = [*self.emulator, self.python, str(_NODE), str(folder), str(threads)]
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {done.stderr[-2000:]}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+
+def _x86(cpu: str, target: str) -> PythonNode:
+    return PythonNode(f"{cpu} (QEMU)", ("qemu-x86_64-static", "-cpu", cpu), target=target)
+
+
+_AARCH64 = cache_folder("cross") / "aarch64"
+
+PYTHON_NODES = (
+    PythonNode("this machine", ()),
+    _x86("Nehalem", "x86-64-v2"),
+    _x86("Haswell", "x86-64-v3"),
+    _x86("Skylake-Client", "x86-64-v3"),
+    PythonNode(
+        "aarch64 (QEMU)",
+        ("qemu-aarch64-static", "-L", str(_AARCH64)),
+        str(_AARCH64 / "usr/bin/python3"),
+        "aarch64",
+        str(_AARCH64 / "site"),
+    ),
+)
+
+C_NODES = {
+    "riscv64 (QEMU)": CNode("riscv64", "riscv64-linux-gnu-gcc", ("qemu-riscv64-static",)),
+    "aarch64 (QEMU), no Python": CNode(
+        "aarch64", "aarch64-linux-gnu-gcc", ("qemu-aarch64-static",)
+    ),
+}

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs what the emulated machines of the cross tests need, on Debian and its kin:
+#   qemu-user and the cross compilers, with apt, for which this must be root where they are missing;
+#   a Python for aarch64 with its packages, unpacked into a folder: needs no root.
+#
+#   tests/cross/install.sh PYTHON FOLDER
+set -eu
+python=$1 folder=$2
+root=$folder/aarch64
+fail() { echo "tests/cross/install.sh: $*" >&2; exit 1; }
+
+wanted=""
+for pair in qemu-x86_64-static=qemu-user-static qemu-aarch64-static=qemu-user-static \
+    qemu-riscv64-static=qemu-user-static aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu \
+    riscv64-linux-gnu-gcc=gcc-riscv64-linux-gnu; do
+    command -v "${pair%=*}" > /dev/null || wanted="$wanted ${pair#*=}"
+done
+if [ -n "$wanted" ]; then
+    command -v apt-get > /dev/null || fail "this system has no apt-get: install, in its way,$wanted"
+    [ "$(id -u)" = 0 ] || fail "run as root: apt-get install$wanted"
+    apt-get -q update
+    # shellcheck disable=SC2086
+    apt-get -q -y install $wanted libc6-dev-arm64-cross libc6-dev-riscv64-cross
+fi
+
+[ -e "$root/complete" ] && exit 0
+command -v apt-get > /dev/null || fail "this system has no apt-get to fetch a Python for aarch64 with"
+rm -rf "$root"
+mkdir -p "$root/apt/state/lists/partial" "$root/apt/cache/archives/partial" "$root/site"
+: > "$root/apt/status"
+# A world of its own for apt: the system's state stays as it is.
+fetch() {
+    apt-get -q -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User= \
+        -o Dir::State="$root/apt/state" -o Dir::State::status="$root/apt/status" \
+        -o Dir::Cache="$root/apt/cache" -o Debug::NoLocking=true "$@"
+}
+fetch update || fail "apt's sources have no arm64 packages (Ubuntu's are at ports.ubuntu.com)"
+fetch -y --no-install-recommends --download-only install python3-minimal libpython3-stdlib libstdc++6
+for package in "$root"/apt/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
+rm -rf "$root/apt"
+
+version=$(readlink "$root/usr/bin/python3")
+version=${version#python}
+platforms=""
+for glibc in 17 24 27 28 31 34 35 36; do
+    platforms="$platforms --platform manylinux_2_${glibc}_aarch64"
+done
+# The versions that this environment has.
+requirements=$("$python" -c 'from importlib.metadata import version
+for name in ("numpy", "ml_dtypes", "llvmlite", "rfc8785", "onnxruntime"):
+    print(f"{name}=={version(name)}")')
+# shellcheck disable=SC2086
+"$python" -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: \
+    --python-version "$version" $platforms --platform manylinux2014_aarch64 \
+    --target "$root/site" $requirements
+touch "$root/complete"
