@@ -81,7 +81,7 @@ def _bytes(x: Array) -> Array:
 
 def program(
     arguments: Mapping[str, TensorType],
-    body: Callable[..., Value | Sequence[Value]],
+    body: Callable[..., Value | Iterable[Value]],
     least: int = 0,
 ) -> Module:
     """A canonical program: ``body(builder, *arguments)`` gives its outputs. Symbols of the

@@ -295,7 +295,11 @@ def test_network_of_convolutions() -> None:
 
     def body(b: Builder, x: Value) -> list[Value]:
         x = b.op("det.relu", _conv(b, x, b.constant(first), (*same, 1)))
-        pool = {"window": (1, 1, 3, 3), "strides": (1, 1, 2, 2), "dilations": (1, 1, 1, 1)}
+        pool: dict[str, Any] = {
+            "window": (1, 1, 3, 3),
+            "strides": (1, 1, 2, 2),
+            "dilations": (1, 1, 1, 1),
+        }
         x = b.op("det.window_max", x, low=(0, 0, 1, 1), high=(0, 0, 1, 1), **pool)
         y = b.op("det.relu", _conv(b, x, b.constant(second), (*same, 1)))
         y = b.op("det.add", _conv(b, y, b.constant(third), (*same, 20)), x)
@@ -320,7 +324,7 @@ def _softmax(b: Builder, x: Value, axis: int = -1) -> Value:
 
 def _layer_norm(b: Builder, x: Value) -> Value:
     columns = _columns(x)
-    axes = {"axes": (x.tensor.rank - 1,), "keepdims": True, "order": "lanes16"}
+    axes: dict[str, Any] = {"axes": (x.tensor.rank - 1,), "keepdims": True, "order": "lanes16"}
     count = b.constant(np.float32(columns))
     mean = b.op("det.div", b.op("det.reduce_sum", x, **axes), count)
     centered = b.op("det.sub", x, mean)

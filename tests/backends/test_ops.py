@@ -110,7 +110,7 @@ M = symbol("M")
 
 
 def _reductions(b: Builder, x: Value, axes: tuple[int, ...]) -> list[Value]:
-    ordered = {"keepdims": True, "order": "lanes16"}
+    ordered: dict[str, Any] = {"keepdims": True, "order": "lanes16"}
     return [
         b.op("det.reduce_sum", x, axes=axes, **ordered),
         b.op("det.reduce_square_sum", x, axes=axes, **ordered),
@@ -120,7 +120,7 @@ def _reductions(b: Builder, x: Value, axes: tuple[int, ...]) -> list[Value]:
 
 def _slow_along(b: Builder, x: Value, axis: int) -> list[Value]:
     """Ops whose reference takes a step for each element of an axis."""
-    flags = {"exclusive": False, "reverse": axis == 0}
+    flags: dict[str, Any] = {"exclusive": False, "reverse": axis == 0}
     return [
         b.op("det.reduce_sum", x, axes=(axis,), keepdims=False, order="seq"),
         b.op("det.cumulative_sum", x, axis=axis, **flags),

@@ -152,7 +152,7 @@ def _scan(draw: st.DrawFn, b: Builder, values: Sequence[Value]) -> Value:
         return b.op("det.neg", x)
     axis = draw(st.integers(0, x.tensor.rank - 1))
     if draw(st.booleans()):
-        flags = {"exclusive": draw(st.booleans()), "reverse": draw(st.booleans())}
+        flags: dict[str, Any] = {"exclusive": draw(st.booleans()), "reverse": draw(st.booleans())}
         return b.op("det.cumulative_sum", x, axis=axis, **flags)
     k = x.tensor.shape[axis]
     results = b.ops("det.top_k", x, axis=axis, k=k, largest=draw(st.booleans()))

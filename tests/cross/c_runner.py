@@ -1,4 +1,4 @@
-"""Runs a kernel's code as a C program, with no Python beside it: for processors without one here."""
+"""Runs a kernel's code as a C program: for processors that have no Python here."""
 
 from __future__ import annotations
 
