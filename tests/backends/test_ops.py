@@ -17,6 +17,7 @@ from aivmc.ir.dims import symbol
 from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.types import DType, TensorType
 from tests.backends.op_harness import (
+    RUNNABLE,
     TARGETS,
     Array,
     Case,
@@ -94,7 +95,7 @@ def test_op(op: str, target: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", RUNNABLE)
 @pytest.mark.parametrize("symbolic", [False, True])
 @pytest.mark.parametrize("op", sorted(CASES))
 def test_op_in_all_cases(op: str, symbolic: bool, target: str) -> None:

@@ -177,7 +177,7 @@ def _inputs(module: Module, seed: int, values: dict[str, int]) -> dict[str, Arra
     return {v.name: tensor(v.tensor.shape) for v in module.main.inputs}
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.sampled_from(TARGETS), st.integers(0, 999), st.data())
 def test_random_programs(module: Module, target: str, seed: int, data: st.DataObject) -> None:
     inputs = []
