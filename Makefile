@@ -35,7 +35,7 @@ demo-values: $(VENV)/.demo
 	$(RUN) examples.ocr.state_values
 
 test: $(VENV)/.dev
-	$(RUN) pytest -m "not slow and not exhaustive" $(PYTEST_ARGS)
+	$(RUN) pytest -m "not slow and not exhaustive and not cross" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.dev
 	$(RUN) pytest $(PYTEST_ARGS)
