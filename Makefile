@@ -24,7 +24,7 @@ help:
 	@echo "make exhaustive   each elementary function on all 2^32 inputs (an hour on two cores)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
 	@echo "make bench        latency against ONNX Runtime"
-	@echo "make docs         write docs/ops.md anew from the registries"
+	@echo "make docs         write docs/ops.md, docs/necessity.md and conformance/ anew from the code"
 	@echo "make demo-values  write the demo's values into README.md, after a change that moves them"
 	@echo "make clean        remove the environment, caches and everything built"
 
@@ -56,6 +56,8 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(RUN) docs.generate_ops
+	$(RUN) tests.necessity.sabotages
+	$(RUN) tests.conformance.generate
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -82,6 +82,8 @@ def _word(emit: Emit, key: Sequence[Scalar], place: Scalar, draws: int, draw: in
     low, high = emit.and_(block, u64(0xFFFF_FFFF)), emit.shr(block, u64(32))
     k0, k1, *upper = (emit.cast(k, DType.U64) for k in key)
     *mine, out = philox4x32(emit, (low, high, *upper), (k0, k1))[draw::draws]
+    if not mine:  # a block for each element; TVM fails on the slot, which is 0
+        return emit.cast(out, DType.U32)
     slot = emit.and_(place, u64(elements - 1))
     for i, word in enumerate(mine):
         out = emit.select(emit.eq(slot, u64(i)), word, out)

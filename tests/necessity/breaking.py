@@ -21,6 +21,7 @@ from aivmc.ir.core import Op
 from aivmc.ir.definition import definition
 from aivmc.ir.elementary import _common, exponential
 from aivmc.ir.elementary.coefficients import EXP2
+from aivmc.ir.ops._index import linearize
 from aivmc.ir.types import DType
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -184,6 +185,10 @@ def approximate_exp(patch: pytest.MonkeyPatch) -> None:
 
 def modulo_axis(emit: Any, i: Any, dim: Any) -> Any:
     return ((i % emit.dim(dim)) + emit.dim(dim)) % emit.dim(dim)
+
+
+def place_in_task(emit: Any, index: Any, dims: Any) -> Any:
+    return linearize(emit, index, dims) % emit.dim(8)
 
 
 # Schedules and the entry.

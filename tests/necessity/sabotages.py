@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aivmc.backends.cpu import entry
 from aivmc.backends.cpu.schedules import order
-from aivmc.ir.ops import cast, gather
+from aivmc.ir.ops import _philox, cast, gather, random
 from tests.necessity import breaking as broken
 from tests.necessity.breaking import Break, changes, defines, emits, rewrites, sets
 from tests.necessity.checks import BATCH, ENVIRONMENT, MULTIPLY_ADD, Check, audit, vectors
@@ -114,6 +114,11 @@ SABOTAGES = tuple(
         ),
         (13, "of duplicate updates the first wins", broken.descending, vectors("scatter_elements")),
         (14, "k is split otherwise where there are more rows", _unequal_blocks, BATCH),
+        (
+            *(15, "the counter starts anew in each task"),
+            *(sets(random, "linearize", broken.place_in_task), vectors("random_bits")),
+        ),
+        (15, "Philox has nine rounds", sets(_philox, "_ROUNDS", 9), vectors("random_bits")),
     )
 )
 
@@ -121,8 +126,7 @@ SABOTAGES = tuple(
 ELSEWHERE = {
     7: "there are no fast variants",
     11: "decompositions are part of the program, not of code: golden tests in `tests/golden`",
-    15: "reserved",
-    16: "reserved",
+    16: "the seed's way into a kernel is no code of a kernel: `tests/guarantees/test_random.py`",
     17: "the digests in the conformance vectors are those of this clause",
 }
 
