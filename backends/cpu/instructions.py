@@ -91,7 +91,7 @@ _X86_MOVES = _words(
 )
 _X86_INTEGERS = _words(
     "p{add,sub}{b,w,d,q} p{add,sub}{s,us}{b,w} pmul{lw,ld,lq,dq,udq,hw,huw} pmull{w,d,q}",
-    "pmaddwd psadbw pavg{b,w} phadd{w,d} phsub{w,d} psign{b,w,d} pabs{b,w,d,q}",
+    "pmaddwd psadbw pavg{b,w} phadd{w,d} phsub{w,d} psign{b,w,d} pabs{b,w,d,q} phminposuw",
     "p{max,min}{s,u}{b,w,d,q} pcmp{eq,gt}{b,w,d,q} pcmp{,n}{le,lt}{,u}{b,w,d,q}",
     "pcmp{eq,neq}{,u}{b,w,d,q} pand{,n}{,d,q} p{or,xor}{,d,q} pternlog{d,q}",
     "ptest{m,nm}{b,w,d,q} psll{w,d,q,dq} psrl{w,d,q,dq} psra{w,d,q} psllv{w,d,q} psrlv{w,d,q}",

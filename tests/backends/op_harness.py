@@ -165,4 +165,5 @@ _STATIC_AXES: dict[tuple[str, int], tuple[int, ...]] = {
     ("det.scatter_elements", 1): _ALL,
     ("det.scatter_elements", 2): _ALL,
     ("det.reshape", 0): _ALL,
+    ("det.random_bits", 0): _ALL,
 }
