@@ -40,7 +40,7 @@ class PythonNode:
         command = [*self.emulator, self.python, str(_NODE), str(folder), str(threads)]
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(f"{self.name}: {done.stderr[-2000:]}")
+            raise RuntimeError(f"{self.name}: exit {done.returncode}: {done.stderr[-2000:]}")
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 
