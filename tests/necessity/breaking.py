@@ -276,5 +276,5 @@ def descending(patch: pytest.MonkeyPatch) -> None:
 
 def callers_environment(self: Any, b: Any) -> Any:
     saved = b.alloca(entry._I32)
-    self._call(b, "llvm.x86.sse.stmxcsr", saved)
+    entry._call_intrinsic(b, "llvm.x86.sse.stmxcsr", entry._VOID, saved)
     return saved
