@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import aivmc
+from aivmc.backends import emit_float
 from aivmc.backends.build import build_artifact, kernel_module
 from aivmc.backends.cpu.audit import audit_ir
 from aivmc.backends.cpu.generate import assembly_text
@@ -16,9 +18,18 @@ from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_objec
 from aivmc.backends.cpu.schedules.tile import choose_tile
 from aivmc.backends.cpu.targets import TARGETS, CpuTarget, resolve
 from aivmc.compiler import canonicalize
+from aivmc.ir.interpret import interpret
+from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.numpy_float import fma_f32, fma_f64
-from tests.backends.test_llvm_route import LANES, elementwise, intrinsic, same_bits, splat
-from tests.backends.test_llvm_route import run as run_vector
+from tests.backends.test_llvm_route import (
+    LANES,
+    Loaded,
+    elementwise,
+    intrinsic,
+    same_bits,
+    splat,
+)
+from tests.cross.cases import Case, op_cases, specials
 from tests.small_model import small_model
 
 V2 = resolve("x86-64-v2")
@@ -101,27 +112,59 @@ def _triples(values: list[float], dtype: str, count: int) -> list[Any]:
     [("float32", F32, fma_f32), ("float64", F64, fma_f64)],
     ids=["f32", "f64"],
 )
-def test_emulated_fma_is_exact(dtype: str, values: list[float], reference: Any) -> None:
-    code = compile_functions(
-        [elementwise(intrinsic("llvm.fma", f"{dtype}x{LANES}"), [dtype] * 3, dtype)], V2
-    )
-    assert audit_ir(code).fma == 0
-    from tests.backends.test_llvm_route import Loaded
-
-    function = Loaded(emit_object([code], V2))
-    a, b, c = _triples(values, dtype, 4096)
+@pytest.mark.parametrize("lanes", [1, 2, 3, LANES])
+def test_emulated_fma_is_exact(dtype: str, values: list[float], reference: Any, lanes: int) -> None:
+    kind = dtype if lanes == 1 else f"{dtype}x{lanes}"
+    function = elementwise(intrinsic("llvm.fma", kind), [dtype] * 3, dtype, lanes)
+    text = compile_functions([function], V2)
+    assert audit_ir(text).fma == 0
+    code = Loaded(emit_object([text], V2))
+    a, b, c = _triples(values, dtype, 1024)
     got = np.zeros_like(a)
-    for i in range(0, len(a), LANES):
-        function(a[i:], b[i:], c[i:], got[i:])
+    for i in range(0, len(a) - lanes + 1, lanes):
+        code(a[i:], b[i:], c[i:], got[i:])
+    end = len(a) // lanes * lanes
     with np.errstate(all="ignore"):
-        assert same_bits(got, reference(a, b, c))
+        assert same_bits(got[:end], reference(a, b, c)[:end])
+
+
+def test_f16_by_bits() -> None:
+    """Both ways as NumPy: every f16, and around every f16 and every tie the f32 next to it."""
+    emit = NumpyEmit()
+    halves = np.arange(2**16).astype(np.uint16).view(np.float16)
+    wide = halves.astype(np.float32)
+    assert same_bits(emit_float.from_f16(emit, halves), wide)
+    finite = np.sort(wide[np.isfinite(wide)])
+    ties = np.concatenate([(finite[1:] + finite[:-1]) / 2, [65520, -65520]]).astype(np.float32)
+    near = [np.nextafter(x, np.float32(to)) for x in (wide, ties) for to in (np.inf, -np.inf)]
+    x = np.concatenate([wide, ties, *near, specials("float32", 1000)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert same_bits(emit_float.to_f16(emit, x), x.astype(np.float16))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whole_numbers_by_sums(dtype: str) -> None:
+    emit = NumpyEmit()
+    ties = np.arange(-9, 9, 0.25)
+    limit = 2.0 ** (23 if dtype == "float32" else 52)
+    edges = [limit, limit - 0.5, limit - 1, limit / 2 + 0.5, 0.49999999999999994, limit + 1]
+    x = np.concatenate([specials(dtype, 2000), ties, edges, np.negative(edges)]).astype(dtype)
+    for ours, theirs in (
+        (emit_float.rint, np.rint),
+        (emit_float.floor, np.floor),
+        (emit_float.ceil, np.ceil),
+        (emit_float.trunc, np.trunc),
+    ):
+        with np.errstate(invalid="ignore"):
+            assert same_bits(ours(emit, x), theirs(x))
 
 
 @on_x86
-def test_emulated_fma_of_a_scalar() -> None:
-    text = compile_functions(
-        [elementwise(intrinsic("llvm.fma", "float64"), ["float64"] * 3, "float64", lanes=1)], V2
-    )
-    assert "fmul double" in text and audit_ir(text).fma == 0
-    with pytest.raises(AssertionError):
-        assert run_vector is None
+@pytest.mark.parametrize("case", op_cases(), ids=lambda case: case.name)
+def test_without_fma_the_same_bytes(case: Case) -> None:
+    """x86-64-v2 on special values: as the reference semantics, which test v3 and v4 elsewhere."""
+    assert case.inputs is not None
+    canonical, _ = canonicalize(case.model)
+    expected = interpret(canonical, case.inputs)
+    got = aivmc.compile(case.model, "x86-64-v2").run(case.inputs)
+    assert {n: x.tobytes() for n, x in got.items()} == {n: x.tobytes() for n, x in expected.items()}

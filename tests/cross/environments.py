@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aivmc.backends.cpu.targets import resolve
 from examples.published import ROOT, cache_folder
 from tests.cross.c_runner import INSTALL, CNode
 
@@ -19,13 +20,13 @@ _NODE = Path(__file__).with_name("node.py")
 
 @dataclass(frozen=True)
 class PythonNode:
-    """A machine with Python. ``target`` is what it is to choose of a kernel with all targets, None
-    where that depends on this machine; ``site`` has its packages, None if they are our own."""
+    """A machine with Python. ``target`` is what it takes of a kernel with all targets; ``site`` has
+    its packages, None if they are our own."""
 
     name: str
-    emulator: tuple[str, ...]
+    target: str
+    emulator: tuple[str, ...] = ()
     python: str = sys.executable
-    target: str | None = None
     site: str | None = None
 
     def missing(self) -> str | None:
@@ -46,23 +47,24 @@ class PythonNode:
 
 
 def _x86(cpu: str, target: str) -> PythonNode:
-    return PythonNode(f"{cpu} (QEMU)", ("qemu-x86_64-static", "-cpu", cpu), target=target)
+    return PythonNode(f"x86-64 {cpu} (QEMU)", target, ("qemu-x86_64-static", "-cpu", cpu))
 
 
-_AARCH64 = cache_folder("cross") / "aarch64"
+def _aarch64(cpu: str) -> PythonNode:
+    root = cache_folder("cross") / "aarch64"
+    emulator = ("qemu-aarch64-static", "-cpu", cpu, "-L", str(root))
+    name = f"aarch64 {cpu} (QEMU)"
+    return PythonNode(name, "aarch64", emulator, str(root / "usr/bin/python3"), str(root / "site"))
 
+
+HERE = PythonNode("this machine", resolve("native").name)
 PYTHON_NODES = (
-    PythonNode("this machine", ()),
+    HERE,
     _x86("Nehalem", "x86-64-v2"),
     _x86("Haswell", "x86-64-v3"),
     _x86("Skylake-Client", "x86-64-v3"),
-    PythonNode(
-        "aarch64 (QEMU)",
-        ("qemu-aarch64-static", "-L", str(_AARCH64)),
-        str(_AARCH64 / "usr/bin/python3"),
-        "aarch64",
-        str(_AARCH64 / "site"),
-    ),
+    _aarch64("neoverse-n1"),
+    _aarch64("max"),
 )
 
 C_NODES = {

@@ -53,4 +53,11 @@ for name in ("numpy", "ml_dtypes", "llvmlite", "rfc8785", "onnxruntime"):
 "$python" -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: \
     --python-version "$version" $platforms --platform manylinux2014_aarch64 \
     --target "$root/site" $requirements
+# QEMU shows programs its host's /proc/cpuinfo, unless there is one here. ONNX Runtime needs one.
+mkdir -p "$root/proc"
+for processor in 0 1; do
+    printf 'processor\t: %d\nFeatures\t: fp asimd crc32 atomics\n' $processor
+    printf 'CPU implementer\t: 0x41\nCPU architecture: 8\n'
+    printf 'CPU variant\t: 0x3\nCPU part\t: 0xd0c\nCPU revision\t: 1\n\n'
+done > "$root/proc/cpuinfo"
 touch "$root/complete"
