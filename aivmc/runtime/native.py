@@ -11,7 +11,6 @@ import os
 import threading
 import weakref
 from functools import cache
-from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -91,18 +90,16 @@ class _Code:
         # 32-bit offsets. LLVM's older linker may scatter them.
         jit = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
         library = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
-        for name in (abi.RUN, abi.WORKER, abi.STOP):
-            library.export_symbol(name)
         try:
-            self._addresses = library.link(jit, "kernel")
+            self._linked = library.link(jit, "kernel")  # which keeps the code in memory
+            # One after the other: together, chance decides which of several missing ones is named.
+            self._found = [jit.lookup("kernel", n) for n in (abi.RUN, abi.WORKER, abi.STOP)]
         except RuntimeError as error:
             raise IntegrityError(f"the kernel's native code can't be loaded: {error}") from None
-        self.run = self._function(abi.RUN, ctypes.c_void_p)
-        self.worker = self._function(abi.WORKER, ctypes.c_void_p, ctypes.c_int64)
-        self.stop = self._function(abi.STOP, ctypes.c_void_p)
-
-    def _function(self, name: str, *parameters: Any) -> Any:
-        return ctypes.CFUNCTYPE(None, *parameters)(self._addresses[name])
+        run, worker, stop = self._found
+        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(run[abi.RUN])
+        self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(worker[abi.WORKER])
+        self.stop = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(stop[abi.STOP])
 
     def work(self, context: int, thread: int) -> None:
         """A worker thread's life. A bound method, so that the thread keeps the code alive."""
