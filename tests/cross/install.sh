@@ -5,8 +5,9 @@
 #
 #   tests/cross/install.sh PYTHON FOLDER
 set -eu
-python=$1 folder=$2
-root=$folder/aarch64
+python=$1
+mkdir -p "$2"
+root=$(cd "$2" && pwd)/aarch64  # absolute: apt takes relative folders as relative to /
 fail() { echo "tests/cross/install.sh: $*" >&2; exit 1; }
 
 wanted=""
