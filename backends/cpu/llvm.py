@@ -19,6 +19,7 @@ from tvm import tirx
 from tvm_ffi import structural_equal, structural_walk
 
 from aivmc.backends.cpu.audit import audit_ir
+from aivmc.backends.cpu.instruction_order import in_one_order
 from aivmc.backends.cpu.machine_audit import audit_imports
 from aivmc.backends.cpu.soft_fma import without_fma
 from aivmc.backends.cpu.targets import CpuTarget, llvm_target
@@ -52,7 +53,8 @@ def compile_functions(functions: Sequence[Any], target: CpuTarget) -> str:
     bound = tirx.transform.BindTarget(tvm_target.with_host(tvm_target))(module)
     lowered = tvm.ir.transform.Sequential([make() for make in _PASSES])(bound)
     built = tvm.get_global_func("target.build.llvm")(lowered, tvm_target)
-    text = _strip(built.inspect_source("ll"))
+    names = [function.attrs["global_symbol"] for function in functions]
+    text = _optimized(in_one_order(_strip(built.inspect_source("ll")), names), target)
     if "fma" in target.lacks:
         text = without_fma(text, _machine(target))
     audit_ir(text)
@@ -89,6 +91,7 @@ def check_toolchain() -> None:
 
 def _tvm_target(target: CpuTarget) -> Any:
     config: dict[str, object] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu}
+    config["opt-level"] = 0  # LLVM shall see the instructions in one order first
     if target.features:
         config["mattr"] = target.features.split(",")
     return tvm.target.Target(config)
@@ -136,26 +139,22 @@ def _is_float(expression: Any) -> bool:
 _DEBUG_RECORD = re.compile(r"^ +#dbg_.*\n", re.MULTILINE)
 _NAMED_METADATA = re.compile(r"^!(?:llvm\.dbg\.cu|llvm\.module\.flags) = .*\n", re.MULTILINE)
 _ATTACHED_METADATA = re.compile(r",? !(?:dbg|tbaa) !\d+")
-_CONSTRUCTORS = re.compile(r"^@llvm\.global_ctors = .* zeroinitializer\n", re.MULTILINE)
-_HALF_HELPERS = re.compile(
-    r'^define [^\n]* section "\.text\.tvm\.fp16\.conv" \{\n.*?^\}\n', re.MULTILINE | re.DOTALL
-)
 
 
 def _strip(text: str) -> str:
-    """IR without what TVM adds: source lines, alias classes named by addresses, soft-float helpers,
-    an empty constructor list. Parsing and printing drops what nothing refers to any more."""
-    for pattern in (
-        _DEBUG_RECORD,
-        _NAMED_METADATA,
-        _ATTACHED_METADATA,
-        _CONSTRUCTORS,
-        _HALF_HELPERS,
-    ):
+    """IR without what TVM adds: source lines, and alias classes named by addresses."""
+    for pattern in (_DEBUG_RECORD, _NAMED_METADATA, _ATTACHED_METADATA):
         text = pattern.sub("", text)
-    text = text.replace("define dllexport ", "define ")
+    return text.replace("define dllexport ", "define ")
+
+
+def _optimized(text: str, target: CpuTarget) -> str:
+    """The module optimized by LLVM for its target. Nothing in it allows to change a float."""
     module = llvm.parse_assembly(text)
     module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    passes = llvm.create_pass_builder(_machine(target), tuning)
+    passes.getModulePassManager().run(module, passes)
     return str(module)
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ class PythonNode:
 
     def missing(self) -> str | None:
         """What there must be, and isn't."""
-        needed = [*self.emulator[:1], self.python]
-        return next((f"{n}: run {INSTALL}" for n in needed if shutil.which(n) is None), None)
+        needed = [n for n in (*self.emulator[:1], self.python) if shutil.which(n) is None]
+        if self.site and not Path(self.site).is_dir():
+            needed.append(self.site)
+        return next((f"{n}: run {INSTALL}" for n in needed), None)
 
     def run(self, folder: Path, threads: int) -> dict[str, Any]:
         """What tests/cross/node.py prints on this machine."""
@@ -66,6 +68,8 @@ PYTHON_NODES = (
     _aarch64("neoverse-n1"),
     _aarch64("max"),
 )
+# As the last one, with the compiler's packages too.
+COMPILING_HOST = replace(_aarch64("max"), site=str(cache_folder("cross") / "aarch64/compiler"))
 
 C_NODES = {
     "riscv64 (QEMU)": CNode("riscv64", "riscv64-linux-gnu-gcc", ("qemu-riscv64-static",)),

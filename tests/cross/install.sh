@@ -46,14 +46,24 @@ platforms=""
 for glibc in 17 24 27 28 31 34 35 36; do
     platforms="$platforms --platform manylinux_2_${glibc}_aarch64"
 done
-# The versions that this environment has.
-requirements=$("$python" -c 'from importlib.metadata import version
-for name in ("numpy", "ml_dtypes", "llvmlite", "rfc8785", "onnxruntime"):
-    print(f"{name}=={version(name)}")')
+# Into folder $1 of the tree, packages of the versions that this environment has.
+packages() {
+    site=$root/$1
+    shift
+    requirements=$("$python" -c 'import sys
+from importlib.metadata import version
+for name in sys.argv[1:]:
+    print(f"{name}=={version(name)}")' "$@")
+    # shellcheck disable=SC2086
+    "$python" -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: \
+        --python-version "$version" $platforms --platform manylinux2014_aarch64 \
+        --target "$site" $requirements
+}
+node="numpy ml_dtypes llvmlite rfc8785"
 # shellcheck disable=SC2086
-"$python" -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: \
-    --python-version "$version" $platforms --platform manylinux2014_aarch64 \
-    --target "$root/site" $requirements
+packages site $node onnxruntime
+# shellcheck disable=SC2086
+packages compiler $node apache-tvm apache-tvm-ffi capstone lark onnx protobuf typing_extensions
 # QEMU shows programs its host's /proc/cpuinfo, unless there is one here. ONNX Runtime needs one.
 mkdir -p "$root/proc"
 for processor in 0 1; do

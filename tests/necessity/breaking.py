@@ -74,10 +74,13 @@ def changes(kind: str, name: str, value: Callable[[Op], Any]) -> Break:
 
 def rewrites(pattern: str, text: str, audited: bool = True) -> Break:
     """LLVM IR has ``text`` for ``pattern``; if not ``audited``, nobody looks at it."""
-    original = llvm._strip
+    original = llvm._optimized
+
+    def rewritten(*arguments: Any) -> str:
+        return re.sub(pattern, text, original(*arguments))
 
     def apply(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(llvm, "_strip", lambda ir: re.sub(pattern, text, original(ir)))
+        patch.setattr(llvm, "_optimized", rewritten)
         if not audited:
             patch.setattr(llvm, "audit_ir", lambda ir: None)
             patch.setattr(generate, "audit_ir", lambda ir: AuditReport({}))
