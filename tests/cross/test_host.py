@@ -10,7 +10,8 @@ import pytest
 
 import aivmc
 from examples.models.make import make
-from tests.cross.environments import COMPILING_HOST, ROOT
+from examples.published import ROOT
+from tests.cross.environments import COMPILING_HOST
 
 pytestmark = pytest.mark.cross
 
