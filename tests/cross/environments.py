@@ -60,7 +60,7 @@ def _aarch64(cpu: str) -> PythonNode:
 HERE = PythonNode("this machine", resolve("native").name)
 PYTHON_NODES = (
     HERE,
-    _x86("Nehalem", "x86-64-v2"),
+    _x86("SandyBridge", "x86-64-v2"),
     _x86("Haswell", "x86-64-v3"),
     _x86("Skylake-Client", "x86-64-v3"),
     _aarch64("neoverse-n1"),
