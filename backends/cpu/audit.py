@@ -87,6 +87,8 @@ _KERNEL = _Rules(
         "llvm.fptoui.sat llvm.is.fpclass llvm.x86.avx512.mask.vcvtph2ps.512 "
         # Of every order of elements the same.
         "llvm.vector.reduce.fmaximum llvm.vector.reduce.fminimum "
+        # In the order of the elements, without the flag that would let LLVM choose.
+        "llvm.vector.reduce.fadd llvm.vector.reduce.fmul "
         # Integers.
         "llvm.abs llvm.smax llvm.smin llvm.umax llvm.umin llvm.ctpop llvm.ctlz llvm.cttz "
         "llvm.bswap llvm.bitreverse llvm.fshl llvm.fshr llvm.sadd.sat llvm.ssub.sat "
@@ -197,11 +199,10 @@ def _audit_body_line(
     if opcode in _FLOAT_ARITHMETIC and "bfloat" in words:
         raise _refusal("bf16 arithmetic", line)
     counts[opcode] += 1
-    if opcode == "call":
-        callee = _require_call(line, callable_names, rules)
-        if callee is not None:
-            counts[callee] += 1
-    if opcode == "mul" and _BYTES.search(rest):
+    callee = _require_call(line, callable_names, rules) if opcode == "call" else None
+    if callee is not None:
+        counts[callee] += 1
+    if (callee or opcode) in ("mul", "llvm.vp.mul") and _BYTES.search(rest):
         counts["mul i8"] += 1
 
 

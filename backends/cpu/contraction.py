@@ -15,8 +15,8 @@ from collections.abc import Mapping
 _FMA = re.compile(r"@llvm\.fma\.((?:v\d+)?f(?:32|64))\(")
 _DECLARATION = re.compile(r"^declare [^\n]*@llvm\.fma\.[^\n]*\n", re.MULTILINE)
 _CONVERSIONS = ("sitofp", "uitofp")  # LLVM makes them of products and sums for some types
-_PRODUCTS = ("fmul", *_CONVERSIONS)
-_SUMS = ("fadd", "fsub", *_CONVERSIONS)
+_PRODUCTS = ("fmul", "llvm.vector.reduce.fmul", *_CONVERSIONS)
+_SUMS = ("fadd", "fsub", "llvm.vector.reduce.fadd", *_CONVERSIONS)
 
 
 def needs_control(function: Mapping[str, int]) -> bool:
