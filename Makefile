@@ -16,14 +16,15 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/aivmc,.cache)
 RUN := $(BIN)/python -m
 PIP := $(RUN) pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-values test test-all exhaustive cross check lint bench docs clean
+.PHONY: help demo demo-values test test-all exhaustive cross cross-all check lint bench docs clean
 
 help:
 	@echo "make demo         read a line of text with a published model; compare the bits with README.md"
 	@echo "make test         the tests (a few minutes)"
 	@echo "make test-all     the slow tests, too"
 	@echo "make exhaustive   each elementary function on all 2^32 inputs (an hour on two cores)"
-	@echo "make cross        one kernel file on emulated processors (installs QEMU and more; needs root)"
+	@echo "make cross        one kernel file on emulated processors (installs QEMU and more, as root)"
+	@echo "make cross-all    all cases and the full models there, too (an hour)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
 	@echo "make bench        latency against ONNX Runtime"
 	@echo "make docs         write docs/ops.md, docs/necessity.md and conformance/ anew from the code"
@@ -46,6 +47,10 @@ exhaustive: $(VENV)/.dev
 	$(RUN) pytest -m exhaustive tests/exhaustive $(PYTEST_ARGS)
 
 cross: $(VENV)/.dev
+	tests/cross/install.sh $(BIN)/python $(CACHE)/cross
+	$(RUN) pytest -m "cross and not slow" tests/cross $(PYTEST_ARGS)
+
+cross-all: $(VENV)/.dev
 	tests/cross/install.sh $(BIN)/python $(CACHE)/cross
 	$(RUN) pytest -m cross tests/cross $(PYTEST_ARGS)
 

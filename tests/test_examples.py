@@ -319,7 +319,7 @@ def test_the_benchmark_calls_both_sides_equally_often_and_each_after_itself() ->
     calls: list[str] = []
     pair = compare(lambda: calls.append("a"), lambda: calls.append("b"), rounds=7, seconds=60)
     assert pair.rounds == 7
-    untimed_then_timed = "aabbbbaaaabbbbaaaabbbbaaaabb"
+    untimed_then_timed = ("aabb" + "bbaa") * 3 + "aabb"
     assert "".join(calls[4:]) == untimed_then_timed
 
 

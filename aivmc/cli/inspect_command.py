@@ -73,7 +73,7 @@ def _kernel_text(kernel: KernelFile, stage: str, target: str | None) -> str:
     if stage == "kernel":
         return kernel.text(f"targets/{name}/kernel.air")
     if stage == "audit":
-        return _audit_text(kernel.json(f"targets/{name}/audit.json"))
+        return _audit_text(name, kernel.json(f"targets/{name}/audit.json"))
     return _canonical_text(canonical_program(kernel), stage, name)
 
 
@@ -96,17 +96,16 @@ def _canonical_text(canonical: Module, stage: str, target: str) -> str:
         case "asm":
             return assembly_text(kernel_module(canonical), target)
         case "audit":
-            return _audit_text(build_artifact(canonical, target).audit)
+            artifact = build_artifact(canonical, target)
+            return _audit_text(artifact.target, artifact.audit)
     return print_module(canonical)
 
 
-def _audit_text(audit: Json) -> str:
+def _audit_text(target: str, audit: Json) -> str:
     """A line for every kind of instruction."""
-    return "".join(
-        f"{part} {name} {count}\n"
-        for part, counts in audit.items()
-        for name, count in counts.items()
-    )
+    lines = [f"target {target}\n"]
+    lines += [f"{part} {name} {n}\n" for part, kinds in audit.items() for name, n in kinds.items()]
+    return "".join(lines)
 
 
 def _summary(kernel: KernelFile) -> dict[str, Any]:

@@ -24,9 +24,7 @@ class AuditError(AivmcError):
 class AuditReport:
     """For each function the number of instructions by opcode, and of intrinsic calls by name.
 
-    Beside these, what lets machine code have something: ``fma lanes``, the elements of all fused
-    multiply-adds in registers; ``indirect call``; ``mul i8``, of vectors; ``fmul lanes``, the
-    elements of products.
+    Beside these, what lets machine code have something: ``indirect call``; ``mul i8``, of vectors.
     """
 
     functions: Mapping[str, Mapping[str, int]]
@@ -37,7 +35,6 @@ class AuditReport:
         total: Counter[str] = Counter()
         for counts in self.functions.values():
             total.update(counts)
-        del total["fmul lanes"]  # what it shows, the fused ones show
         return dict(sorted(total.items()))
 
     @property
@@ -90,6 +87,8 @@ _KERNEL = _Rules(
         "llvm.fptoui.sat llvm.is.fpclass llvm.x86.avx512.mask.vcvtph2ps.512 "
         # Of every order of elements the same.
         "llvm.vector.reduce.fmaximum llvm.vector.reduce.fminimum "
+        # In the order of the elements, without the flag that would let LLVM choose.
+        "llvm.vector.reduce.fadd llvm.vector.reduce.fmul "
         # Integers.
         "llvm.abs llvm.smax llvm.smin llvm.umax llvm.umin llvm.ctpop llvm.ctlz llvm.cttz "
         "llvm.bswap llvm.bitreverse llvm.fshl llvm.fshr llvm.sadd.sat llvm.ssub.sat "
@@ -130,8 +129,6 @@ _LABEL = re.compile(r'^(?:"[^"]*"|[\w.$-]+):')
 _SWITCH_CASE = re.compile(r"^\s+(?:i\d+ -?\d+, label %\S+|\])")
 _DEFINED = re.compile(r'^define [^@]*@("[^"]*"|[\w.$-]+)\(', re.MULTILINE)
 _BYTES = re.compile(r"<\d+ x i8>")
-_PRODUCT = re.compile(r" (?:<(\d+) x)?")
-_FUSED = re.compile(r"call (?:<(\d+) x (float|double)>)?")
 _CALLEE = re.compile(r'@("[^"]*"|[\w.$-]+)\(')
 _SYMBOL = re.compile(r'[%@!#]"[^"]*"|[%@!#][\w.$-]+|c?"[^"]*"')
 _TYPE_SUFFIX = re.compile(r"(?:\.(?:nxv|v)?\d*(?:i\d+|f\d+|bf16|p\d+))+$")
@@ -202,26 +199,11 @@ def _audit_body_line(
     if opcode in _FLOAT_ARITHMETIC and "bfloat" in words:
         raise _refusal("bf16 arithmetic", line)
     counts[opcode] += 1
-    if opcode == "call":
-        _count_call(line, _require_call(line, callable_names, rules), counts)
-    if opcode == "fmul" and (vector := _PRODUCT.match(rest)):
-        counts["fmul lanes"] += int(vector[1] or 1)
-    if opcode == "mul" and _BYTES.search(rest):
-        counts["mul i8"] += 1
-
-
-def _count_call(line: str, callee: str | None, counts: Counter[str]) -> None:
+    callee = _require_call(line, callable_names, rules) if opcode == "call" else None
     if callee is not None:
         counts[callee] += 1
-    if callee == "llvm.fma" and (vector := _FUSED.search(line)):
-        counts["fma lanes"] += _register_lanes(vector[1], vector[2])
-
-
-def _register_lanes(lanes: str | None, element: str) -> int:
-    """Elements of a vector as LLVM widens it, to a power of two and to 128 bits; 1 of a scalar."""
-    if lanes is None:
-        return 1
-    return max(1 << (int(lanes) - 1).bit_length(), 2 if element == "double" else 4)
+    if (callee or opcode) in ("mul", "llvm.vp.mul") and _BYTES.search(rest):
+        counts["mul i8"] += 1
 
 
 def _require_call(line: str, callable_names: set[str], rules: _Rules) -> str | None:

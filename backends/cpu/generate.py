@@ -8,8 +8,9 @@ from typing import Any
 
 from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
 from aivmc.backends.cpu.audit import AuditReport, audit_entry, audit_ir
+from aivmc.backends.cpu.contraction import needs_control
 from aivmc.backends.cpu.entry import Step, build_entry
-from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_object
+from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_control, emit_object
 from aivmc.backends.cpu.lower import contraction, lower, weights_packing
 from aivmc.backends.cpu.machine_audit import audit_machine_code
 from aivmc.backends.cpu.targets import CpuTarget, resolve
@@ -69,9 +70,21 @@ def generate(module: Module, target: str, progress: Progress) -> Generated:
 def _audit(build: _Build, modules: Sequence[str], code: bytes) -> dict[str, Any]:
     """What was counted while every instruction of IR and object was checked."""
     entry, *kernels = modules
-    kernel_ir = sum(map(audit_ir, kernels), AuditReport({}))
+    reports = [audit_ir(text) for text in kernels]
+    kernel_ir = sum(reports, AuditReport({}))
     entry_ir = audit_entry(entry, {f.name for f in build.functions.values()})
-    return {"llvm": kernel_ir.counts, "machine": audit_machine_code(code, entry_ir + kernel_ir)}
+    unclear = [
+        text
+        for text, report in zip(kernels, reports)
+        if any(map(needs_control, report.functions.values()))
+    ]
+    control = emit_control(unclear, build.target) if unclear else None
+    machine = audit_machine_code(code, entry_ir + kernel_ir, control)
+    return {
+        "control": {"functions": len(unclear)},
+        "llvm": kernel_ir.counts,
+        "machine": machine,
+    }
 
 
 def llvm_text(module: Module, target: str) -> str:

@@ -9,7 +9,7 @@ environment, system calls. An instruction may need something of the function's L
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,17 +21,20 @@ Need = str  # a key of AuditReport.functions; "" for none
 @dataclass(frozen=True)
 class Architecture:
     """``allowed`` has the instructions and what each needs. An operand that matches ``refused``
-    makes any instruction refused. ``lanes`` counts what an instruction (mnemonic, operands)
-    fuses, 0 if it isn't a fused multiply-add. ``padding`` may lie between functions. ``products``
-    are the multiplications of scalars, on a processor that chooses values by branches: LLVM may
-    repeat there what comes before a jump."""
+    makes any instruction refused. ``padding`` may lie between functions. ``sums`` are the additions
+    and subtractions of floats, of which contraction takes one for each fused multiply-add; empty
+    for a processor that chooses values by branches, where LLVM may repeat what comes before one."""
 
     disassembler: tuple[int, int]  # of capstone: architecture, mode
     allowed: Mapping[str, Need]
     refused: re.Pattern[str]
-    lanes: Callable[[str, str], int]
     padding: frozenset[str]
-    products: frozenset[str] = frozenset()
+    sums: frozenset[str]
+
+    @property
+    def fused(self) -> frozenset[str]:
+        """The fused multiply-adds."""
+        return frozenset(name for name, need in self.allowed.items() if need == "llvm.fma")
 
     def need(self, mnemonic: str, operands: str) -> Need | None:
         """What the IR must have for this instruction; ``None`` where it is not allowed at all."""
@@ -103,22 +106,11 @@ _X86_INTEGERS = _words(
     "plzcnt{d,q} popcnt{b,w,d,q} pconflict{d,q} pdpbusd pdpwssd",
 )
 _X86_FMA = _words("f{,n}m{add,sub}{132,213,231}{ps,pd,ss,sd} fm{addsub,subadd}{132,213,231}{ps,pd}")
-_REGISTER = re.compile(r"\b([xyz])mm\d")
-_REGISTER_BITS = {"x": 128, "y": 256, "z": 512}
+_X86_SUMS = _words("{add,sub}{ps,pd,ss,sd} h{add,sub}{ps,pd} addsub{ps,pd}")
 
 
 def _with_avx(words: Iterable[str]) -> list[str]:
     return [name for word in words for name in (word, "v" + word)]
-
-
-def _x86_lanes(mnemonic: str, operands: str) -> int:
-    if not mnemonic.startswith("vfm") and not mnemonic.startswith("vfnm"):
-        return 0
-    packed, precision = mnemonic[-2], mnemonic[-1]
-    if packed == "s":
-        return 1
-    bits = max(_REGISTER_BITS[r] for r in _REGISTER.findall(operands))
-    return bits // (64 if precision == "d" else 32)
 
 
 _X86 = Architecture(
@@ -137,8 +129,8 @@ _X86 = Architecture(
     # Registers of MMX and x87; a rounding mode in the instruction; f16 rounded otherwise than to
     # nearest (0) or as the environment says (4).
     refused=re.compile(r"\bmm\d|\bst\(|\{r[duz]-sae\}|^v?cvtps2ph .*, (?![04]$)\w+$"),
-    lanes=_x86_lanes,
     padding=frozenset(["nop", "int3"]),
+    sums=frozenset(_with_avx(_X86_SUMS)),
 )
 
 
@@ -172,15 +164,6 @@ _A64_INTEGERS = _words(
     "xtn{,2} {s,u}qxtn{,2} sqxtun{,2} dup ins ext zip{1,2} uzp{1,2} trn{1,2} tbl tbx {s,u}mov",
 )
 _A64_FMA = _words("fmla fmls fmadd fmsub fnmadd fnmsub")
-_ARRANGEMENT = re.compile(r"^v\d+\.(?:(\d+)[hsd])?")
-
-
-def _a64_lanes(mnemonic: str, operands: str) -> int:
-    if mnemonic not in _A64_FMA:
-        return 0
-    arrangement = _ARRANGEMENT.match(operands)
-    return int(arrangement[1] or 1) if arrangement else 1
-
 
 _A64 = Architecture(
     disassembler=(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
@@ -192,8 +175,8 @@ _A64 = Architecture(
         **_needing("llvm.aarch64.set.fpcr", ["msr"]),
     },
     refused=re.compile(r"^m(?:sr|rs) (?!.*\bfpcr\b)"),
-    lanes=_a64_lanes,
     padding=frozenset(["nop"]),
+    sums=frozenset(["fadd", "fsub", "fabd", "faddp"]),
 )
 
 
@@ -230,9 +213,8 @@ _RV64 = Architecture(
     },
     # A conversion to an integer may truncate; nothing else may say how it rounds.
     refused=re.compile(r"^(?!fcvt\.[wl]u?\.)f.*, r(?:tz|dn|up|mm)$"),
-    lanes=lambda mnemonic, operands: int(mnemonic in _RV64_FMA),
     padding=frozenset(["nop", "c.nop", "c.unimp", "unimp"]),
-    products=frozenset(["fmul.s", "fmul.d"]),
+    sums=frozenset(),
 )
 
 ARCHITECTURES = {62: _X86, 183: _A64, 243: _RV64}

@@ -19,6 +19,7 @@ from tvm import tirx
 from tvm_ffi import structural_equal, structural_walk
 
 from aivmc.backends.cpu.audit import audit_ir
+from aivmc.backends.cpu.contraction import without_fused
 from aivmc.backends.cpu.instruction_order import in_one_order
 from aivmc.backends.cpu.machine_audit import audit_imports
 from aivmc.backends.cpu.soft_fma import without_fma
@@ -66,6 +67,18 @@ def emit_object(ir_modules: Sequence[str], target: CpuTarget) -> bytes:
     module, machine = _link(ir_modules, target)
     code: bytes = machine.emit_object(module)
     audit_imports(code)
+    return code
+
+
+def emit_control(ir_modules: Sequence[str], target: CpuTarget) -> bytes:
+    """The object code of these modules without their fused multiply-adds, for the audit
+    (:mod:`aivmc.backends.cpu.contraction`)."""
+    module, machine = _link([without_fused(text) for text in ir_modules], target)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    code: bytes = machine.emit_object(module)
     return code
 
 

@@ -3,21 +3,22 @@
 Every executable byte is disassembled. Each instruction is on the whitelist of its architecture,
 and what may only come from one construct of the IR (fused multiply-adds, square roots, divisions,
 writes of the floating-point environment, indirect calls) is only in functions whose IR has that.
-Fused multiply-adds are no more than the IR's, counted in elements, and some where it has some: none
-was made of a product and a sum. (LLVM leaves out elements that nothing uses.) The object imports
-``memcpy`` and its kin, nothing else.
+No fused multiply-add was made of a product and a sum: where the IR has all three, the control
+(:mod:`aivmc.backends.cpu.contraction`) shows it. The object imports ``memcpy`` and its kin, nothing
+else.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import capstone
 
 from aivmc.backends.cpu.audit import AuditError, AuditReport
+from aivmc.backends.cpu.contraction import needs_control
 from aivmc.backends.cpu.instructions import ARCHITECTURES, Architecture
 from aivmc.backends.cpu.object_code import Code, ObjectCode
 
@@ -37,50 +38,85 @@ def audit_imports(code: bytes) -> None:
         raise AuditError(f"the object calls outside functions: {', '.join(imports)}")
 
 
-def audit_machine_code(code: bytes, ir: AuditReport) -> dict[str, int]:
+def audit_machine_code(
+    code: bytes, ir: AuditReport, control: bytes | None = None
+) -> dict[str, int]:
     """Check an ELF64 object made from the IR of this report; the number of its instructions by
-    name, sorted. ``AuditError`` names function, offset and instruction."""
+    name, sorted. ``control`` is the object of the functions that need one. ``AuditError`` names
+    function, offset and instruction."""
     audit_imports(code)
     parsed = ObjectCode(code)
     architecture = ARCHITECTURES.get(parsed.machine)
     if architecture is None:
         raise AuditError(f"there is no list of instructions for machine {parsed.machine} of ELF")
-    counts: Counter[str] = Counter()
+    controls = _control_counts(control, architecture)
+    total: Counter[str] = Counter()
     for piece in parsed.code():
         instructions = list(_disassemble(piece, architecture))
-        if piece.name:
-            _audit_function(piece, instructions, architecture, ir)
-            counts.update(mnemonic for _, _, mnemonic, _ in instructions)
-        else:
+        if not piece.name:
             _audit_gap(piece, instructions, architecture)
-    return dict(sorted(counts.items()))
+            continue
+        has = ir.functions.get(piece.name)
+        if has is None:
+            raise AuditError(f"the object has a function that its IR doesn't have: {piece.name}")
+        _audit_instructions(piece, instructions, architecture, has)
+        counts = _count(instructions)
+        _audit_fused(piece.name, counts, controls.get(piece.name), architecture, has)
+        total += counts
+    return dict(sorted(total.items()))
 
 
-def _audit_function(
+def _control_counts(
+    control: bytes | None, architecture: Architecture
+) -> dict[str, Mapping[str, int]]:
+    """For each function of the control the number of its instructions by name."""
+    pieces = ObjectCode(control).code() if control is not None else ()
+    return {p.name: _count(_disassemble(p, architecture)) for p in pieces if p.name}
+
+
+def _audit_instructions(
     piece: Code,
     instructions: list[Instruction],
     architecture: Architecture,
-    ir: AuditReport,
+    has: Mapping[str, int],
 ) -> None:
-    has: Mapping[str, int] | None = ir.functions.get(piece.name)
-    if has is None:
-        raise AuditError(f"the object has a function that its IR doesn't have: {piece.name}")
-    lanes = products = 0
-    kinds = Counter((mnemonic, operands) for _, _, mnemonic, operands in instructions)
-    for (mnemonic, operands), count in kinds.items():
-        fault = _fault(mnemonic, operands, architecture, has)
+    for kind in dict.fromkeys(instruction[2:] for instruction in instructions):
+        fault = _fault(*kind, architecture, has)
         if fault:
-            first = next(i for i in instructions if i[2:] == (mnemonic, operands))
+            first = next(i for i in instructions if i[2:] == kind)
             raise _refusal(piece, first, fault)
-        lanes += count * architecture.lanes(mnemonic, operands)
-        products += count * (mnemonic in architecture.products)
-    allowed = has.get("fma lanes", 0)
-    # A product that was fused is gone; where all are there, more fused ones are repeated ones.
-    repeated = allowed and architecture.products and products >= has.get("fmul lanes", 0)
-    if (lanes > allowed and not repeated) or (allowed and not lanes):
+
+
+def _audit_fused(
+    name: str,
+    counts: Mapping[str, int],
+    control: Mapping[str, int] | None,
+    architecture: Architecture,
+    has: Mapping[str, int],
+) -> None:
+    """Fused multiply-adds are where the IR has them, and nowhere else."""
+    if has.get("llvm.fma") and not _sum(counts, architecture.fused):
+        raise AuditError(f"generated code: {name} fuses nothing where its IR has llvm.fma")
+    if not needs_control(has):
+        return
+    if control is None:
+        raise AuditError(f"generated code: {name} has no control that tells what it fuses")
+    contracted = _sum(control, architecture.fused) or (
+        _sum(control, architecture.sums) - _sum(counts, architecture.sums)
+    )
+    if contracted > 0:
         raise AuditError(
-            f"generated code: {piece.name} fuses {lanes} multiply-adds where its IR has {allowed}"
+            f"generated code: {name} has {contracted} fused multiply-adds that were made of a "
+            "product and a sum"
         )
+
+
+def _count(instructions: Iterable[Instruction]) -> Counter[str]:
+    return Counter(mnemonic for _, _, mnemonic, _ in instructions)
+
+
+def _sum(counts: Mapping[str, int], names: Iterable[str]) -> int:
+    return sum(counts.get(name, 0) for name in names)
 
 
 def _fault(

@@ -351,9 +351,24 @@ def test_stages(folder: Path) -> None:
         assert good("inspect", file, "--stage", "kernel").startswith("module kernel {")
         assert "define void @aivm_run" in good("inspect", file, "--stage", "llvm")
         assert "aivm_run:" in good("inspect", file, "--stage", "asm", "-t", "x86-64-v3")
-        assert "\nmachine vldmxcsr 4\n" in good("inspect", file, "--stage", "audit")
     data = good_json("inspect", kernel, "--stage", "canonical")
     assert data == {"stage": "canonical", "text": good("inspect", kernel, "--stage", "canonical")}
+
+
+def test_the_audit_is_shown(folder: Path) -> None:
+    """For a kernel what it recorded, for a model the same anew."""
+    model, kernel = folder / "model.onnx", folder / "model.aivm"
+    text = good("inspect", kernel, "--stage", "audit")
+    assert text == good("inspect", model, "--stage", "audit")
+    first, *lines = text.splitlines()
+    assert first == "target x86-64-v3"
+    counts = {(part, " ".join(name)): int(n) for part, *name, n in map(str.split, lines)}
+    assert {part for part, _ in counts} == {"llvm", "machine", "control"}
+    assert counts["llvm", "llvm.fma"] > 0 and counts["machine", "vldmxcsr"] == 4
+    assert sum(n for (_, name), n in counts.items() if name.startswith("vfmadd")) > 0
+    assert counts["control", "functions"] == 1  # softmax; the product and the sum are no pair
+    arm = good("inspect", model, "--stage", "audit", "-t", "aarch64")
+    assert arm.startswith("target aarch64\n") and "\nmachine fmla " in arm
 
 
 def test_inspect_refuses(folder: Path) -> None:

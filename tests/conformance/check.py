@@ -24,8 +24,16 @@ def check(vector: Vector, results: Sequence[Array]) -> None:
 
 
 def check_compiled(chosen: Sequence[Vector], target: str) -> None:
-    """All of them in one kernel; those that the target can't take are left out."""
-    chosen = [v for v in chosen if _is_compiled(v)]
+    """All of them in one kernel; those that no target can take are left out."""
+    chosen = [v for v in chosen if is_compiled(v)]
+    module, values = program(chosen)
+    got = iter(executor(module, target).run(values, threads=1).values())
+    for vector in chosen:
+        check(vector, [next(got) for _ in vector.results])
+
+
+def program(chosen: Sequence[Vector]) -> tuple[Module, dict[str, Array]]:
+    """One program that does all of them, its outputs in their order, and its inputs."""
     b = Builder()
     inputs: list[Value] = []
     outputs: list[Value] = []
@@ -40,13 +48,11 @@ def check_compiled(chosen: Sequence[Vector], target: str) -> None:
     b.region.arguments = tuple(inputs)
     region = b.terminate("return", *outputs)
     names = tuple(f"y{i}" for i in range(len(outputs)))
-    kernel = executor(Module({"main": Function("main", region, names)}, "canonical", {}), target)
-    got = iter(kernel.run(values, threads=1).values())
-    for vector in chosen:
-        check(vector, [next(got) for _ in vector.results])
+    return Module({"main": Function("main", region, names)}, "canonical", {}), values
 
 
-def _is_compiled(vector: Vector) -> bool:
+def is_compiled(vector: Vector) -> bool:
+    """Whether there is code for its dtypes."""
     dtypes = [DType.of(np.asarray(a).dtype) for a in vector.operands]
     dtypes += [DType(type.partition("[")[0]) for type, _, _ in vector.results]
     return all(map(is_emittable, dtypes))

@@ -18,6 +18,8 @@ from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.runtime.plan import Plan
 
 INSTALL = "tests/cross/install.sh"
+# runner.c says what they are for.
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
 RUNNER = Path(__file__).with_name("runner.c")
 _ZEROED, _GIVEN, _OUTPUT = 0, 1, 2
 
@@ -42,12 +44,13 @@ class CNode:
         file = open_kernel(kernel)
         code, program, case = (folder / name for name in ("kernel.o", "program", "case"))
         code.write_bytes(file.members[f"targets/{self.target}/kernel.o"])
-        options = ("-O2", "-static", "-pthread", "-o")
-        subprocess.run([self.compiler, *options, program, RUNNER, code, "-lm"], check=True)
+        subprocess.run([self.compiler, *FLAGS, "-o", program, RUNNER, code, "-lm"], check=True)
         outputs = _write_case(case, file, self.target, inputs)
         command = [*self.emulator, str(program), str(case), str(threads)]
-        raw = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-        return _split(raw, outputs)
+        done = subprocess.run(command, capture_output=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self.target}: exit {done.returncode}: {done.stderr.decode()}")
+        return _split(done.stdout, outputs)
 
 
 def _write_case(

@@ -1,4 +1,4 @@
-"""What the nodes run: ops on special values, and the small example models."""
+"""What the nodes run beside the conformance vectors: ONNX ops on special values, and models."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from onnx import helper
 
 from aivmc.ir.constants import Array
-from examples.models.make import make
+from examples.models.make import FULL, SMALL, make
 from examples.ocr.demo import SMALL as RECOGNIZER
+from examples.published import published
 from tests.onnx_models import build
 
 _FLOATS = ("float32", "float64", "float16")
@@ -35,7 +36,7 @@ class Case:
     """Without ``inputs``, those that every test of the examples takes."""
 
     name: str
-    model: bytes  # ONNX
+    model: bytes | Path  # ONNX
     inputs: Mapping[str, Array] | None = None
 
 
@@ -59,17 +60,27 @@ def op_cases() -> list[Case]:
         _casts(),
         _convolutions(),
         _integers(),
+        _random(),
     ]
 
 
-def model_cases(folder: Path) -> list[Case]:
+def small_models(folder: Path) -> list[Case]:
     """The small example models; ``folder`` is for their files."""
-    cases = [Case("recognizer_small", RECOGNIZER.read_bytes())]
-    for name in ("resnet50", "mobilenet_v2", "bert_base", "gpt2_step"):
-        path = folder / f"{name}.onnx"
-        make(name, str(path), small=True)
-        cases.append(Case(f"{name}_small", path.read_bytes()))
-    return cases
+    cases = [Case("recognizer_small", RECOGNIZER)]
+    cases += [Case(name, published(name)) for name in ("mlp", "classifier")]
+    return cases + [_made(name, folder, small=True) for name in SMALL]
+
+
+def full_models(folder: Path) -> list[Case]:
+    """The published models and the large example models."""
+    cases = [Case(name, published(name)) for name in ("ppocr_rec", "yolox_det")]
+    return cases + [_made(name, folder, small=False) for name in FULL]
+
+
+def _made(name: str, folder: Path, small: bool) -> Case:
+    path = folder / f"{name}.onnx"
+    make(name, str(path), small)
+    return Case(f"{name}_small" if small else name, path)
 
 
 def _ops(kinds: Sequence[str], operands: Sequence[str], **attributes: Any) -> list[Any]:
@@ -172,3 +183,14 @@ def _integers() -> Case:
     nodes = _ops(("Add", "Sub", "Mul", "Div", "Max", "Min", "Mod"), ["a", "b"])
     nodes += _ops(["MatMulInteger"], ["u", "w"])
     return _case("integers", nodes, inputs, w=w)
+
+
+def _random() -> Case:
+    """Draws by the seed 0, next to each other and by an input."""
+    nodes = [
+        helper.make_node("RandomUniform", [], ["uniform"], shape=[9, 37], low=-1.0, high=3.0),
+        helper.make_node("RandomNormal", [], ["normal"], shape=[9, 37], dtype=10),
+        helper.make_node("Multinomial", ["x"], ["classes"], sample_size=5),
+        helper.make_node("Bernoulli", ["x"], ["heads"]),
+    ]
+    return _case("random", nodes, {"x": specials("float32", 99).reshape(3, 33)})

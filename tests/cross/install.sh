@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the emulated machines of the cross tests need, on Debian and its kin:
-#   qemu-user and the cross compilers, with apt, for which this must be root where they are missing;
+#   qemu-user and the compilers, with apt, for which this must be root where they are missing;
 #   a Python for aarch64 with its packages, unpacked into a folder: needs no root.
 #
 #   tests/cross/install.sh PYTHON FOLDER
@@ -13,15 +13,16 @@ fail() { echo "tests/cross/install.sh: $*" >&2; exit 1; }
 wanted=""
 for pair in qemu-x86_64-static=qemu-user-static qemu-aarch64-static=qemu-user-static \
     qemu-riscv64-static=qemu-user-static aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu \
-    riscv64-linux-gnu-gcc=gcc-riscv64-linux-gnu; do
+    riscv64-linux-gnu-gcc=gcc-riscv64-linux-gnu gcc=gcc; do
     command -v "${pair%=*}" > /dev/null || wanted="$wanted ${pair#*=}"
 done
 if [ -n "$wanted" ]; then
+    wanted="$wanted libc6-dev libc6-dev-arm64-cross libc6-dev-riscv64-cross"
     command -v apt-get > /dev/null || fail "this system has no apt-get: install, in its way,$wanted"
     [ "$(id -u)" = 0 ] || fail "run as root: apt-get install$wanted"
-    apt-get -q update
+    export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086
-    apt-get -q -y install $wanted libc6-dev-arm64-cross libc6-dev-riscv64-cross
+    { apt-get -q update && apt-get -q -y install $wanted; } || fail "apt-get can't install$wanted"
 fi
 
 [ -e "$root/complete" ] && exit 0
@@ -36,7 +37,8 @@ fetch() {
         -o Dir::Cache="$root/apt/cache" -o Debug::NoLocking=true "$@"
 }
 fetch update || fail "apt's sources have no arm64 packages (Ubuntu's are at ports.ubuntu.com)"
-fetch -y --no-install-recommends --download-only install python3-minimal libpython3-stdlib libstdc++6
+fetch -y --no-install-recommends --download-only install \
+    python3-minimal libpython3-stdlib libstdc++6 || fail "apt-get can't fetch a Python for aarch64"
 for package in "$root"/apt/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
 rm -rf "$root/apt"
 
@@ -57,7 +59,7 @@ for name in sys.argv[1:]:
     # shellcheck disable=SC2086
     "$python" -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: \
         --python-version "$version" $platforms --platform manylinux2014_aarch64 \
-        --target "$site" $requirements
+        --target "$site" $requirements || fail "pip can't fetch the wheels for aarch64"
 }
 node="numpy ml_dtypes llvmlite rfc8785"
 # shellcheck disable=SC2086

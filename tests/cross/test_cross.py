@@ -2,71 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import aivmc
-from aivmc.backends.cpu.targets import TARGETS
-from aivmc.compiler import canonicalize
 from aivmc.ir.constants import tensor_digest
-from aivmc.ir.interpret import interpret
-from tests.cross.cases import model_cases, op_cases
-from tests.cross.environments import C_NODES, HERE, PYTHON_NODES, PythonNode
-from tests.guarantees.examples_kit import inputs_for
+from aivmc.kernel_file.reader import open_kernel
+from tests.cross.cases import full_models, op_cases, small_models
+from tests.cross.environments import C_NODES, NATIVE_NODES, QEMU_NODES, PythonNode
+from tests.cross.kernels import Digests, write_models, write_vectors
 
 pytestmark = pytest.mark.cross
 
-Digests = dict[str, dict[str, str]]  # by case and output
+
+@dataclass(frozen=True)
+class Kernels:
+    """``NAME.aivm`` and its inputs, ``NAME.npz``, in a folder, and what they must give."""
+
+    folder: Path
+    digests: Digests
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each case's kernel, with code for all targets, and its inputs."""
-    folder = tmp_path_factory.mktemp("cases")
-    for case in (*op_cases(), *model_cases(tmp_path_factory.mktemp("models"))):
-        kernel = aivmc.compile(case.model, [t.name for t in TARGETS])
-        kernel.save(folder / f"{case.name}.aivm")
-        inputs = case.inputs if case.inputs is not None else inputs_for(kernel.inputs)
-        np.savez(folder / f"{case.name}.npz", **inputs)  # type: ignore[arg-type]
-    return folder
-
-
-@pytest.fixture(scope="module")
-def here(folder: Path) -> Digests:
-    """What this machine gives."""
-    return _digests(HERE.run(folder, 1))
+@pytest.fixture(scope="module", params=["some", pytest.param("all", marks=pytest.mark.slow)])
+def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    """Every op on special values, and the example models: small ones, or all vectors and the full
+    ones."""
+    everything = request.param == "all"
+    folder, models = tmp_path_factory.mktemp("kernels"), tmp_path_factory.mktemp("models")
+    digests = write_vectors(folder, everything)
+    cases = full_models(models) if everything else [*op_cases(), *small_models(models)]
+    return Kernels(folder, digests | write_models(folder, cases))
 
 
 def _digests(answer: Any) -> Digests:
     return {name: result["outputs"] for name, result in answer["results"].items()}
 
 
-def test_here_is_the_reference(here: Digests) -> None:
-    for case in op_cases():
-        assert case.inputs is not None
-        outputs = interpret(canonicalize(case.model)[0], case.inputs)
-        assert here[case.name] == {n: tensor_digest(x) for n, x in outputs.items()}
-
-
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("node", PYTHON_NODES, ids=lambda node: node.name)
-def test_with_python(node: PythonNode, threads: int, folder: Path, here: Digests) -> None:
-    if missing := node.missing():
-        pytest.skip(missing)
-    answer = node.run(folder, threads)
+@pytest.mark.parametrize("node", [*NATIVE_NODES, *QEMU_NODES], ids=lambda node: node.name)
+def test_with_python(node: PythonNode, threads: int, kernels: Kernels) -> None:
+    if lack := node.lacks():
+        pytest.skip(f"{lack}, and there is no emulator of it")
+    assert node.missing() is None
+    answer = node.run(kernels.folder, threads)
     assert {r["target"] for r in answer["results"].values()} == {node.target}
-    assert _digests(answer) == here
+    assert _digests(answer) == kernels.digests
 
 
 @pytest.mark.parametrize("name", C_NODES)
-def test_without_python(name: str, folder: Path, here: Digests, tmp_path: Path) -> None:
+def test_without_python(name: str, kernels: Kernels, tmp_path: Path) -> None:
     node = C_NODES[name]
-    if missing := node.missing():
-        pytest.skip(missing)
-    for case, expected in here.items():
-        with np.load(folder / f"{case}.npz") as inputs:
-            outputs = node.run(folder / f"{case}.aivm", dict(inputs), tmp_path, threads=2)
-        assert {n: tensor_digest(x) for n, x in outputs.items()} == expected, case
+    assert node.missing() is None
+    paths = [kernels.folder / f"{case}.aivm" for case in kernels.digests]
+    taken = [p for p in paths if node.target in open_kernel(p).manifest.targets]
+    assert taken
+    for path in taken:
+        with np.load(path.with_suffix(".npz")) as inputs:
+            outputs = node.run(path, dict(inputs), tmp_path, threads=2)
+        digests = {n: tensor_digest(x) for n, x in outputs.items()}
+        assert digests == kernels.digests[path.stem], path.stem

@@ -12,7 +12,7 @@ import pytest
 from tvm import tirx
 
 from aivmc.backends.cpu import entry, generate, llvm
-from aivmc.backends.cpu.audit import AuditReport
+from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.code import Code
 from aivmc.backends.cpu.lower import lower as lower_op
 from aivmc.backends.cpu.schedules import direct, order
@@ -72,19 +72,24 @@ def changes(kind: str, name: str, value: Callable[[Op], Any]) -> Break:
     return sets(generate, "lower", lower)
 
 
-def rewrites(pattern: str, text: str, audited: bool = True) -> Break:
-    """LLVM IR has ``text`` for ``pattern``; if not ``audited``, nobody looks at it."""
+def rewrites(pattern: str, text: str, unseen: str = "", audited: bool = True) -> Break:
+    """LLVM IR has ``text`` for ``pattern``. The audit of IR doesn't see the word ``unseen``; if not
+    ``audited``, nobody looks at anything."""
     original = llvm._optimized
 
     def rewritten(*arguments: Any) -> str:
         return re.sub(pattern, text, original(*arguments))
 
+    def audit(ir: str) -> AuditReport:
+        return audit_ir(ir.replace(unseen, "")) if audited else AuditReport({})
+
     def apply(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(llvm, "_optimized", rewritten)
+        if unseen or not audited:
+            patch.setattr(llvm, "audit_ir", audit)
+            patch.setattr(generate, "audit_ir", audit)
         if not audited:
-            patch.setattr(llvm, "audit_ir", lambda ir: None)
-            patch.setattr(generate, "audit_ir", lambda ir: AuditReport({}))
-            patch.setattr(generate, "audit_machine_code", lambda code, ir: {})
+            patch.setattr(generate, "audit_machine_code", lambda *_: {})
 
     return apply
 

@@ -40,14 +40,16 @@ _unequal_blocks = changes("matmul", "block", broken.half_block_of_many_rows)
 _last_tie = changes("arg_m", "last", lambda op: not op.attributes["last"])
 _in_sequence = changes("reduce_", "order", broken.sequential)
 _contracted = rewrites(_SUM, r"\1 contract ")
-_contracted_unseen = rewrites(_SUM, r"\1 contract ", audited=False)
+_contracted_unseen = rewrites(_SUM, r"\1 contract ", unseen=" contract")
+_contracted_unaudited = rewrites(_SUM, r"\1 contract ", audited=False)
 _approximated = rewrites(_DIVISION, "fdiv arcp afn ")
 
 SABOTAGES = tuple(
     Sabotage(*row)
     for row in (
         (1, "products and sums may be contracted", _contracted, audit("mish")),
-        (1, "they are contracted, and nothing is audited", _contracted_unseen, MULTIPLY_ADD),
+        (1, "they are contracted, and their IR doesn't show it", _contracted_unseen, audit("sin")),
+        (1, "they are contracted, and nothing is audited", _contracted_unaudited, MULTIPLY_ADD),
         (1, "`fma` rounds twice", emits("fma", broken.split_fma), vectors("fma")),
         (1, "subnormals are flushed to zero", _flushing, vectors("mul")),
         (
