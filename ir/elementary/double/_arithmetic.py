@@ -2,6 +2,8 @@
 
 A pair (high, low) is their exact sum; low is small. Everything here is exact or loses some 2^-100
 of the result, unless it says otherwise. Sources: Dekker (1971), Knuth (TAOCP 2, 4.2.2).
+
+Nothing is multiplied by 2: LLVM would add, and the audit of machine code counts products.
 """
 
 from __future__ import annotations

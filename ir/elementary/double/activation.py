@@ -117,10 +117,10 @@ def mish(e: Emit, x: Scalar) -> Scalar:
     u_high, u_low = u
     square_high, square_low = multiply(e, u, u)
     two = f64(e, 2.0)
-    high, low = fast_two_sum(e, f64(e, 1.0), e.mul(two, u_high))
+    high, low = fast_two_sum(e, f64(e, 1.0), e.add(u_high, u_high))
     n = (high, e.fma(two, u_low, low))
     n_high, n_low = n
-    high, low = fast_two_sum(e, n_high, e.mul(two, square_high))
+    high, low = fast_two_sum(e, n_high, e.add(square_high, square_high))
     d = (high, e.add(low, e.fma(two, square_low, n_low)))
     high, low = fast_two_sum(e, two, u_high)
     shifted = (high, e.add(low, u_low))
@@ -135,24 +135,24 @@ def mish(e: Emit, x: Scalar) -> Scalar:
 
 def gauss_tail(e: Emit, t: Scalar, half_square: Pair) -> tuple[Scalar, Pair]:
     """k and p with erfc(t / sqrt 2) / 2 = 2^k p, given t >= 0 and t^2 / 2: e^(-t^2/2) times
-    GAUSS_TAIL at (t - 4) / (t + 4), over 1 + t."""
+    GAUSS_TAIL at (t - 4) / (t + 4) = 2 t / (t + 4) - 1, over 1 + t."""
     square_high, square_low = half_square
     k, power = exp_pair(e, (e.neg(square_high), e.neg(square_low)))
-    four = f64(e, 4.0)
-    q = e.div(e.sub(t, four), e.add(t, four))
+    part = e.div(t, e.add(t, f64(e, 4.0)))
+    q = e.sub(e.add(part, part), f64(e, 1.0))
     series = fast_two_sum(e, f64(e, GAUSS_TAIL[0]), e.mul(q, horner(e, GAUSS_TAIL[1:], q)))
     return k, divide(e, multiply(e, power, series), two_sum(e, f64(e, 1.0), t))
 
 
 def erf(e: Emit, x: Scalar) -> Scalar:
-    """x + x ERF(x^2) up to 1, 1 - 2 erfc(|x|) / 2 beyond."""
+    """x + x ERF(x^2) up to 3/4, 1 - 2 erfc(|x|) / 2 beyond."""
     a = at_most(e, e.abs(x), _ERF_IS_ONE)
     square, error = two_product(e, a, a)
     k, tail = gauss_tail(e, e.mul(a, f64(e, math.sqrt(2))), (square, error))
     tail_high, tail_low = scale_pair(e, tail, e.add(k, f64(e, 1.0)))
     high, low = fast_two_sum(e, f64(e, 1.0), e.neg(tail_high))
     near_one = e.add(high, e.sub(low, tail_low))
-    result = e.select(greater(e, a, 1.0), near_one, e.fma(a, horner(e, ERF, square), a))
+    result = e.select(greater(e, a, 0.75), near_one, e.fma(a, horner(e, ERF, square), a))
     return nan_where_nan(e, x, with_sign_of(e, x, result))
 
 

@@ -20,6 +20,7 @@ from aivmc.ir.elementary.double._arithmetic import (
     rounded,
     scale,
     times,
+    two_sum,
 )
 from aivmc.ir.elementary.double.coefficients import EXP, LOG_2
 from aivmc.ir.emit import Emit, Scalar
@@ -59,8 +60,9 @@ def expm1_pair(e: Emit, x: Scalar) -> tuple[Scalar, Pair]:
     k, r = exp_reduce(e, (x, f64(e, 0.0)))
     r_high, _ = r
     unit = power_of_two(e, e.neg(at_most(e, k, 1000.0)))
-    high, low = fast_two_sum(e, e.sub(f64(e, 1.0), unit), r_high)
-    return k, fast_two_sum(e, high, e.add(low, exp_tail(e, r)))
+    one, one_low = two_sum(e, f64(e, 1.0), e.neg(unit))
+    high, low = fast_two_sum(e, one, r_high)
+    return k, fast_two_sum(e, high, e.add(low, e.add(one_low, exp_tail(e, r))))
 
 
 def exp(e: Emit, x: Scalar) -> Scalar:

@@ -54,7 +54,8 @@ def cosh(e: Emit, x: Scalar) -> Scalar:
     """(p + 1 / p) / 2 with p = e^|x|."""
     k, power = exp_pair(e, (at_most(e, e.abs(x), 711.0), f64(e, 0.0)))
     p_high, p_low = power
-    unit = power_of_two(e, e.mul(f64(e, -2.0), at_most(e, k, 500.0)))
+    bounded = at_most(e, k, 500.0)
+    unit = power_of_two(e, e.neg(e.add(bounded, bounded)))
     high, low = fast_two_sum(e, p_high, e.div(unit, p_high))
     result = scale(e, e.add(high, e.add(low, p_low)), e.sub(k, f64(e, 1.0)))
     return nan_where_nan(e, x, result)
@@ -86,10 +87,14 @@ def asinh(e: Emit, x: Scalar) -> Scalar:
     """log1p(a + a^2 / (1 + sqrt(a^2 + 1))), a = |x|; log(2 a) from 2^60 on."""
     magnitude = e.abs(x)
     a = at_most(e, magnitude, _ROOT_IS_X)
-    square = e.mul(a, a)
-    root = e.sqrt(e.add(square, f64(e, 1.0)))
-    rest = e.div(square, e.add(f64(e, 1.0), root))
-    y = rounded(e, log1p_or_log(e, two_sum(e, a, rest), magnitude))
+    square = two_product(e, a, a)
+    square_high, square_low = square
+    high, low = two_sum(e, square_high, f64(e, 1.0))
+    root_high, root_low = square_root(e, (high, e.add(low, square_low)))
+    high, low = fast_two_sum(e, root_high, f64(e, 1.0))
+    rest_high, rest_low = divide(e, square, (high, e.add(low, root_low)))
+    high, low = fast_two_sum(e, a, rest_high)
+    y = rounded(e, log1p_or_log(e, (high, e.add(low, rest_low)), magnitude))
     result = with_sign_of(e, x, y)
     result = e.select(e.eq(magnitude, like(e, x, math.inf)), x, result)
     return nan_where_nan(e, x, result)

@@ -117,7 +117,7 @@ def asin(e: Emit, x: Scalar) -> Scalar:
     large, angle = half_angle_asin(e, e.abs(x))
     angle_high, angle_low = angle
     half_pi, half_pi_low = constant_pair(e, HALF_PI)
-    high, low = fast_two_sum(e, half_pi, e.mul(f64(e, -2.0), angle_high))
+    high, low = fast_two_sum(e, half_pi, e.neg(e.add(angle_high, angle_high)))
     low = e.add(low, e.fma(f64(e, -2.0), angle_low, half_pi_low))
     result = rounded(e, select_pair(e, large, (high, low), angle))
     return one_nan(e, with_sign_of(e, x, result))
