@@ -50,9 +50,9 @@ ASIN = _doubles("""
 
 # erf(x) / x - 1 in x^2
 ERF = _doubles("""
-    0x1.06eba8214db69p-3 -0x1.812746b037a04p-2 0x1.ce2f21a043df9p-4 -0x1.b82ce312dd138p-6
-    0x1.565bcd1c4f397p-8 -0x1.c02db6d59a7cdp-11 0x1.f9a386e5842c3p-14 -0x1.f4dab7d23e899p-17
-    0x1.ba60159fecd44p-20 -0x1.63b22ce19281ap-23 0x1.12985db05f787p-26 -0x1.85fb0df686b8ap-30
+    0x1.06eba8214db68p-3 -0x1.812746b0379bep-2 0x1.ce2f21a041063p-4 -0x1.b82ce311ff4b1p-6
+    0x1.565bccf6655c5p-8 -0x1.c02daed3922c9p-11 0x1.f9a26e0106922p-14 -0x1.f4c1433c88912p-17
+    0x1.b8dc032cfd876p-20 -0x1.5515e39c4073bp-23 0x1.83b4a64dbf738p-27
 """)
 
 # (1 + t) e^(t^2/2) erfc(t/sqrt 2) / 2 in (t - 4) / (t + 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aivmc.ir.elementary._common import (
-    LOG2_E,
     ROUNDER,
     at_most,
     clamp,
@@ -22,14 +21,14 @@ from aivmc.ir.elementary.double._arithmetic import (
     times,
     two_sum,
 )
-from aivmc.ir.elementary.double.coefficients import EXP, LOG_2
+from aivmc.ir.elementary.double.coefficients import EXP, LOG2_E, LOG_2
 from aivmc.ir.emit import Emit, Scalar
 
 
 def exp_reduce(e: Emit, a: Pair) -> tuple[Scalar, Pair]:
     """k and r with a = k log 2 + r, |r| <= log 2 / 2, for a within +-2000."""
     high, low = a
-    k = e.sub(e.fma(high, f64(e, LOG2_E), f64(e, ROUNDER)), f64(e, ROUNDER))
+    k = e.sub(e.fma(high, f64(e, LOG2_E[0]), f64(e, ROUNDER)), f64(e, ROUNDER))
     log_2_high, log_2_low = constant_pair(e, LOG_2)
     minus = e.neg(k)
     return k, fast_two_sum(e, e.fma(minus, log_2_high, high), e.fma(minus, log_2_low, low))

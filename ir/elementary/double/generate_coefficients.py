@@ -41,7 +41,7 @@ def fits() -> list[Fit]:
         Fit("COS", "(cos(r) - 1 + r^2/2) / r^4 in r^2", _cos_tail, 0, octant, 5),
         Fit("ATAN", "(atan(t) / t - 1) / t^2 in t^2", _tail(mpmath.atan), 0, atan_end, 11),
         Fit("ASIN", "(asin(s) / s - 1) / s^2 in s^2", _tail(mpmath.asin), 0, half**2 * slack, 12),
-        Fit("ERF", "erf(x) / x - 1 in x^2", _erf, 0, mpf("0.5625"), 11),
+        Fit("ERF", "erf(x) / x - 1 in x^2", _erf, 0, mpf("0.5625"), 10),
         Fit(
             "GAUSS_TAIL",
             "(1 + t) e^(t^2/2) erfc(t/sqrt 2) / 2 in (t - 4) / (t + 4)",
