@@ -26,7 +26,7 @@ help:
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more; needs root)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
 	@echo "make bench        latency against ONNX Runtime"
-	@echo "make docs         write docs/ops.md, docs/necessity.md and conformance/ anew from the code"
+	@echo "make docs         write docs/ops.md, numerics-f64.md, necessity.md and conformance/ anew"
 	@echo "make demo-values  write the demo's values into README.md, after a change that moves them"
 	@echo "make clean        remove the environment, caches and everything built"
 
@@ -62,6 +62,7 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(RUN) docs.generate_ops
+	$(RUN) docs.generate_numerics_f64
 	$(RUN) tests.necessity.sabotages
 	$(RUN) tests.conformance.generate
 

@@ -20,6 +20,7 @@ from mpmath import mpf
 
 from aivmc.ir.elementary import ELEMENTARY, NAMES, UNARY
 from aivmc.ir.elementary.double import _reduction, generate_coefficients
+from aivmc.ir.elementary.double.coefficients import TWO_OVER_PI
 from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.types import DType
 from tests.ir.exact_functions import EXACT, INF, at_limit
@@ -284,7 +285,7 @@ def test_both_parts_of_a_constant_are_needed(
 @pytest.mark.parametrize("word", range(19))
 def test_every_word_of_two_over_pi_is_needed(word: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one is only shifted out."""
-    words = list(_reduction.TWO_OVER_PI)
+    words = list(TWO_OVER_PI)
     words[word] ^= 1 << 32
     monkeypatch.setattr(_reduction, "TWO_OVER_PI", tuple(words))
     assert worst("sin", near_quarter_turns())[0] > documented()["sin"]

@@ -7,6 +7,10 @@ def _doubles(text: str) -> tuple[float, ...]:
     return tuple(map(float.fromhex, text.split()))
 
 
+def _words(text: str) -> tuple[int, ...]:
+    return tuple(int(word, 16) for word in text.split())
+
+
 # (e^r - 1 - r) / r^2
 EXP = _doubles("""
     0x1.0000000000000p-1 0x1.5555555555557p-3 0x1.5555555555551p-5 0x1.111111111004ap-7
@@ -116,10 +120,10 @@ GELU_CUBIC = _doubles("""
 """)
 
 # The bits of 2 / pi after 55 zeros, in words of 64
-TWO_OVER_PI = (
-    0x0000000000000145, 0xf306dc9c882a53f8, 0x4eafa3ea69bb81b6, 0xc52b3278872083fc,
-    0xa2c757bd778ac36e, 0x48dc74849ba5c00c, 0x925dd413a32439fc, 0x3bd63962534e7dd1,
-    0x046bea5d768909d3, 0x38e04d68befc8273, 0x23ac7306a673e939, 0x08bf177bf250763f,
-    0xf12fffbc0b301fde, 0x5e2316b414da3eda, 0x6cfd9e4f96136e9e, 0x8c7ecd3cbfd45aea,
-    0x4f758fd7cbe2f67a, 0x0e73ef14a525d4d7, 0xf6bf623f1aba10ac, 0x06608df8f6d757e1,
-)
+TWO_OVER_PI = _words("""
+    0x0000000000000145 0xf306dc9c882a53f8 0x4eafa3ea69bb81b6 0xc52b3278872083fc
+    0xa2c757bd778ac36e 0x48dc74849ba5c00c 0x925dd413a32439fc 0x3bd63962534e7dd1
+    0x046bea5d768909d3 0x38e04d68befc8273 0x23ac7306a673e939 0x08bf177bf250763f
+    0xf12fffbc0b301fde 0x5e2316b414da3eda 0x6cfd9e4f96136e9e 0x8c7ecd3cbfd45aea
+    0x4f758fd7cbe2f67a 0x0e73ef14a525d4d7 0xf6bf623f1aba10ac 0x06608df8f6d757e1
+""")

@@ -135,6 +135,10 @@ def _doubles(text: str) -> tuple[float, ...]:
     return tuple(map(float.fromhex, text.split()))
 
 
+def _words(text: str) -> tuple[int, ...]:
+    return tuple(int(word, 16) for word in text.split())
+
+
 '''
 
 
@@ -144,9 +148,9 @@ def render() -> str:
         texts = [render_doubles(fit.name, fit.about, solve(fit)) for fit in fits()]
         texts += [render_doubles(*constant) for constant in constants()]
     words = [f"{word:#018x}" for word in two_over_pi()]
-    lines = ["    " + ", ".join(words[i : i + 4]) + "," for i in range(0, WINDOW, 4)]
+    body = "\n    ".join(" ".join(words[i : i + 4]) for i in range(0, WINDOW, 4))
     about = f"# The bits of 2 / pi after {LEADING_ZEROS} zeros, in words of 64"
-    texts.append("\n".join([about, "TWO_OVER_PI = (", *lines, ")", ""]))
+    texts.append(f'{about}\nTWO_OVER_PI = _words("""\n    {body}\n""")\n')
     return HEADER + "\n".join(texts)
 
 
