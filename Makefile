@@ -22,7 +22,7 @@ help:
 	@echo "make demo         read a line of text with a published model; compare the bits with README.md"
 	@echo "make test         the tests (a few minutes)"
 	@echo "make test-all     the slow tests, too"
-	@echo "make exhaustive   each elementary function on all 2^32 inputs (an hour on two cores)"
+	@echo "make exhaustive   elementary functions: all f32 inputs, many of f64 (an hour on two cores)"
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more; needs root)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
 	@echo "make bench        latency against ONNX Runtime"

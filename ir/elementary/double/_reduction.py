@@ -1,6 +1,6 @@
 """Argument reduction of sin, cos and tan: exact enough for every f64, after Payne and Hanek (1983).
 
-|x| = M 2^(E) with an integer M below 2^53. Of the bits of 2/pi, those that make M 2^E a multiple of
+|x| = M 2^E with an integer M below 2^53. Of the bits of 2/pi, those that make M 2^E a multiple of
 4 are left out, the next 192 make a window P, and the low 192 bits of M P are |x| 2/pi mod 4 as a
 fixed-point number. Its upper 128 bits are kept.
 """
@@ -23,6 +23,7 @@ _LOW_32 = 0xFFFF_FFFF
 
 
 def u64(e: Emit, value: int) -> Scalar:
+    """A word."""
     return e.const(value, DType.U64)
 
 
@@ -81,6 +82,7 @@ def select_words(e: Emit, condition: Scalar, a: list[Scalar], b: list[Scalar]) -
 
 
 def has_bit(e: Emit, word: Scalar, bit: int) -> Scalar:
+    """Whether a word has this bit."""
     return e.eq(e.and_(word, u64(e, bit)), u64(e, bit))
 
 
