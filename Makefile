@@ -22,12 +22,12 @@ help:
 	@echo "make demo         read a line of text with a published model; compare the bits with README.md"
 	@echo "make test         the tests (a few minutes)"
 	@echo "make test-all     the slow tests, too"
-	@echo "make exhaustive   each elementary function on all 2^32 inputs (an hour on two cores)"
+	@echo "make exhaustive   elementary functions: all f32 inputs, many of f64 (an hour on two cores)"
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more, as root)"
 	@echo "make cross-all    all cases and the full models there, too (an hour)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
 	@echo "make bench        latency against ONNX Runtime"
-	@echo "make docs         write docs/ops.md, docs/necessity.md and conformance/ anew from the code"
+	@echo "make docs         write docs/ops.md, numerics-f64.md, necessity.md and conformance/ anew"
 	@echo "make demo-values  write the demo's values into README.md, after a change that moves them"
 	@echo "make clean        remove the environment, caches and everything built"
 
@@ -67,6 +67,7 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(RUN) docs.generate_ops
+	$(RUN) docs.generate_numerics_f64
 	$(RUN) tests.necessity.sabotages
 	$(RUN) tests.conformance.generate
 

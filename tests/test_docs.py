@@ -18,7 +18,7 @@ from aivmc.ir.ops.cast import canonical_nan
 from aivmc.ir.types import DType
 from aivmc.kernel_file import manifest
 from aivmc.passes.pipelines import PIPELINES
-from docs import generate_ops
+from docs import generate_numerics_f64, generate_ops
 from examples.ocr.demo import stated_values
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +61,10 @@ def test_links_and_paths_lead_somewhere(path: Path) -> None:
 
 def test_the_ops_page_is_up_to_date() -> None:
     assert page("ops.md") == generate_ops.page(), "run `make docs`"
+
+
+def test_the_numerics_on_f64_are_up_to_date() -> None:
+    assert page("numerics-f64.md") == generate_numerics_f64.page(), "run `make docs`"
 
 
 def test_the_readme_states_the_demos_values() -> None:

@@ -1,8 +1,8 @@
 """Building blocks of the elementary functions.
 
-Arguments named ``x`` and ``result`` are f32, all others f64. Nothing branches, integers and
-floats are never converted to each other, and no integer operation overflows for an argument
-whose result is used.
+Arguments named ``x`` and ``result`` are of the function's dtype, all others f64. Nothing branches,
+integers and floats are never converted to each other, and no integer operation overflows for an
+argument whose result is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ ROUNDER = 1.5 * 2.0**52
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
 _MANTISSA_BITS = 52
-_SIGN_BIT = 0x8000_0000
 _SQRT_HALF_BITS = 0x3FE6_A09E_667F_3BCD
 _EXPONENT_OFFSET = 1024  # makes the exponent, and all of the bits below, a positive number
 
@@ -34,9 +33,9 @@ def f64(e: Emit, value: float) -> Scalar:
     return e.const(float(value), DType.F64)
 
 
-def nan(e: Emit) -> Scalar:
-    """The canonical f32 NaN."""
-    return f32(e, math.nan)
+def like(e: Emit, x: Scalar, value: float) -> Scalar:
+    """A constant of the dtype of ``x``; NaN is the canonical one."""
+    return e.const(float(value), e.dtype(x))
 
 
 def to_f64(e: Emit, x: Scalar) -> Scalar:
@@ -49,21 +48,21 @@ def to_f32(e: Emit, y: Scalar) -> Scalar:
 
 
 def less(e: Emit, x: Scalar, bound: float) -> Scalar:
-    return e.lt(x, e.const(bound, e.dtype(x)))
+    return e.lt(x, like(e, x, bound))
 
 
 def greater(e: Emit, x: Scalar, bound: float) -> Scalar:
-    return e.lt(e.const(bound, e.dtype(x)), x)
+    return e.lt(like(e, x, bound), x)
 
 
 def at_most(e: Emit, x: Scalar, bound: float) -> Scalar:
     """min(x, bound); a NaN stays."""
-    return e.select(greater(e, x, bound), e.const(bound, e.dtype(x)), x)
+    return e.select(greater(e, x, bound), like(e, x, bound), x)
 
 
 def at_least(e: Emit, x: Scalar, bound: float) -> Scalar:
     """max(x, bound); a NaN stays."""
-    return e.select(less(e, x, bound), e.const(bound, e.dtype(x)), x)
+    return e.select(less(e, x, bound), like(e, x, bound), x)
 
 
 def clamp(e: Emit, x: Scalar, low: float, high: float) -> Scalar:
@@ -77,15 +76,16 @@ def horner(e: Emit, coefficients: Sequence[float], y: Scalar) -> Scalar:
 
 
 def bits_of(e: Emit, x: Scalar) -> Scalar:
-    return e.bitcast(x, DType.U32)
+    return e.bitcast(x, DType(f"u{e.dtype(x).bits}"))
 
 
 def from_bits(e: Emit, bits: Scalar) -> Scalar:
-    return e.bitcast(bits, DType.F32)
+    return e.bitcast(bits, DType(f"f{e.dtype(bits).bits}"))
 
 
 def sign_bit_of(e: Emit, x: Scalar) -> Scalar:
-    return e.and_(bits_of(e, x), e.const(_SIGN_BIT, DType.U32))
+    bits = bits_of(e, x)
+    return e.and_(bits, e.const(1 << (e.dtype(x).bits - 1), e.dtype(bits)))
 
 
 def with_sign_of(e: Emit, x: Scalar, result: Scalar) -> Scalar:
@@ -100,12 +100,20 @@ def flip_by_sign_of(e: Emit, x: Scalar, result: Scalar) -> Scalar:
 
 def nan_where_nan(e: Emit, x: Scalar, result: Scalar) -> Scalar:
     """``result``, or the canonical NaN where ``x`` is a NaN."""
-    return e.select(e.is_nan(x), nan(e), result)
+    return e.select(e.is_nan(x), like(e, result, math.nan), result)
 
 
 def one_nan(e: Emit, result: Scalar) -> Scalar:
     """``result`` with its NaNs made the canonical one."""
     return nan_where_nan(e, result, result)
+
+
+def at_domain_edges(e: Emit, x: Scalar, result: Scalar, edge: float) -> Scalar:
+    """-infinity at the ``edge`` of a logarithm's domain, NaN below it and for NaN, infinity at
+    infinity."""
+    result = e.select(e.eq(x, like(e, x, math.inf)), x, result)
+    outside = e.select(e.eq(x, like(e, x, edge)), like(e, x, -math.inf), like(e, x, math.nan))
+    return e.select(greater(e, x, edge), result, outside)
 
 
 def patch(e: Emit, x: Scalar, result: Scalar, table: Mapping[int, int]) -> Scalar:

@@ -50,7 +50,7 @@ ERF_ULPS = (
 GELU_ULPS = (0, 2, -4, -1, 13, -2, -15, 13, -2, 13, 0, 12, -7, 8, -8, -4, -1, -9, 1, 1)
 
 
-def _over_sqrt(function: Callable[[Any], Any], at_zero: Any) -> Callable[[Any], Any]:
+def over_sqrt(function: Callable[[Any], Any], at_zero: Any) -> Callable[[Any], Any]:
     """f(sqrt z) / sqrt z, for an odd f with slope ``at_zero``."""
 
     def even_part(z: Any) -> Any:
@@ -79,16 +79,16 @@ def fits() -> list[Fit]:
     pi, sqrt, half = mpmath.pi, mpmath.sqrt, mpf("0.5")
     quarter = mpf("0.2505")  # 1/4 and the rounding of the argument reduction
     exp2 = (lambda x: mpf(2) ** x, -half, half, 10, 1)
-    sin_pi = (_over_sqrt(lambda s: mpmath.sin(pi * s), pi), 0, quarter, 8)
-    sin_half_pi = _over_sqrt(lambda s: mpmath.sin(pi * s / 2), pi / 2)
-    erf = _over_sqrt(mpmath.erf, 2 / sqrt(pi))
+    sin_pi = (over_sqrt(lambda s: mpmath.sin(pi * s), pi), 0, quarter, 8)
+    sin_half_pi = over_sqrt(lambda s: mpmath.sin(pi * s / 2), pi / 2)
+    erf = over_sqrt(mpmath.erf, 2 / sqrt(pi))
     return [
         Fit("EXP2", "2^x", *exp2),
         Fit("EXP2_SIGMOID", "2^x, searched for sigmoid", *exp2, ulps=SIGMOID_ULPS),
         Fit("EXP2M1_9", "(2^x - 1) / x", _exp2m1_over_x, -half, half, 9),
         Fit("EXP2M1_10", "(2^x - 1) / x", _exp2m1_over_x, -half, half, 10),
         Fit("LOG1P", "log(1 + x) / x", _log1p_over_x, sqrt(half) - 1, sqrt(2) - 1, 19, 1),
-        Fit("ATANH", "atanh(s) / s in s^2", _over_sqrt(mpmath.atanh, 1), 0, mpf("0.02945"), 6, 1),
+        Fit("ATANH", "atanh(s) / s in s^2", over_sqrt(mpmath.atanh, 1), 0, mpf("0.02945"), 6, 1),
         Fit("SIN_PI", "sin(pi s) / s in s^2", *sin_pi),
         Fit("SIN_PI_FOR_COS", "sin(pi s) / s in s^2, searched for cos", *sin_pi, ulps=COS_ULPS),
         Fit("SIN_HALF_PI", "sin(pi/2 s) / s in s^2", sin_half_pi, 0, quarter, 6),
@@ -101,8 +101,8 @@ def fits() -> list[Fit]:
             7,
             1,
         ),
-        Fit("ATAN", "atan(s) / s in s^2", _over_sqrt(mpmath.atan, 1), 0, mpf("0.17160"), 9, 1),
-        Fit("ASIN", "asin(s) / s in s^2", _over_sqrt(mpmath.asin, 1), 0, mpf("0.25"), 12, 1),
+        Fit("ATAN", "atan(s) / s in s^2", over_sqrt(mpmath.atan, 1), 0, mpf("0.17160"), 9, 1),
+        Fit("ASIN", "asin(s) / s in s^2", over_sqrt(mpmath.asin, 1), 0, mpf("0.25"), 12, 1),
         Fit(
             "ERF",
             "erf(s) / s in s^2 / ERF_SCALE - 1, searched",
@@ -181,7 +181,7 @@ def chunks(value: Any, first_bit: int) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(heads), tuple(remainders)
 
 
-def _render(name: str, about: str, values: tuple[float, ...]) -> str:
+def render_doubles(name: str, about: str, values: tuple[float, ...]) -> str:
     lines, line = [], ""
     for text in (value.hex() for value in values):
         if len(line) + len(text) > 90:
@@ -208,15 +208,15 @@ def _doubles(text: str) -> tuple[float, ...]:
 def render() -> str:
     """The whole text of ``coefficients.py``."""
     with mpmath.workdps(DIGITS):
-        parts = [_render(fit.name, fit.about, solve(fit)) for fit in fits()]
+        parts = [render_doubles(fit.name, fit.about, solve(fit)) for fit in fits()]
     with mpmath.workprec(600):
         for name, about, value, bit in (
             ("INVERSE_PI", "1 / pi", 1 / mpmath.pi, -27),
             ("TWO_OVER_PI", "2 / pi", 2 / mpmath.pi, -26),
         ):
             heads, rests = chunks(value, bit)
-            parts.append(_render(name, f"{about} in chunks of 26 bits", heads))
-            parts.append(_render(f"{name}_REST", f"{about} less the chunks before", rests))
+            parts.append(render_doubles(name, f"{about} in chunks of 26 bits", heads))
+            parts.append(render_doubles(f"{name}_REST", f"{about} less the chunks before", rests))
     return HEADER + "\n".join(parts)
 
 

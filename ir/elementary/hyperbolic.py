@@ -11,8 +11,8 @@ from aivmc.ir.elementary._common import (
     exp2m1_of_product,
     f32,
     f64,
+    like,
     log1p_of,
-    nan,
     nan_where_nan,
     patch,
     patch_odd,
@@ -71,7 +71,7 @@ def acosh(e: Emit, x: Scalar) -> Scalar:
     root = e.sqrt(e.mul(d, e.add(d, f64(e, 2.0))))
     result = patch(e, x, to_f32(e, log1p_of(e, e.add(d, root))), _ACOSH_PATCHES)
     result = e.select(e.eq(x, f32(e, math.inf)), x, result)
-    return e.select(e.le(f32(e, 1.0), x), result, nan(e))
+    return e.select(e.le(f32(e, 1.0), x), result, like(e, x, math.nan))
 
 
 def atanh(e: Emit, x: Scalar) -> Scalar:
@@ -81,4 +81,4 @@ def atanh(e: Emit, x: Scalar) -> Scalar:
     y = log1p_of(e, e.div(e.add(a, a), e.sub(f64(e, 1.0), a)))
     result = to_f32(e, e.mul(f64(e, 0.5), y))
     result = e.select(e.eq(magnitude, f32(e, 1.0)), f32(e, math.inf), result)
-    return e.select(e.le(magnitude, f32(e, 1.0)), with_sign_of(e, x, result), nan(e))
+    return e.select(e.le(magnitude, f32(e, 1.0)), with_sign_of(e, x, result), like(e, x, math.nan))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from aivmc.ir.elementary._common import (
     LN_2,
     LOG2_E,
-    f32,
+    at_domain_edges,
     f64,
-    greater,
     horner,
     log1p_fraction,
     log1p_of,
-    nan,
     patch,
     split_logarithm,
     to_f32,
@@ -53,14 +49,14 @@ def log(e: Emit, x: Scalar) -> Scalar:
     s = e.div(f, e.add(f64(e, 2.0), f))
     series = e.mul(e.add(s, s), horner(e, ATANH, e.mul(s, s)))
     result = to_f32(e, e.fma(k, f64(e, LN_2), series))
-    return _at_domain_edges(e, x, patch(e, x, result, _LOG_PATCHES), 0.0)
+    return at_domain_edges(e, x, patch(e, x, result, _LOG_PATCHES), 0.0)
 
 
 def log2(e: Emit, x: Scalar) -> Scalar:
     """k + log(1 + f) / log 2."""
     k, f = split_logarithm(e, to_f64(e, x))
     result = to_f32(e, e.fma(log1p_fraction(e, f), f64(e, LOG2_E), k))
-    return _at_domain_edges(e, x, result, 0.0)
+    return at_domain_edges(e, x, result, 0.0)
 
 
 def log10(e: Emit, x: Scalar) -> Scalar:
@@ -68,17 +64,10 @@ def log10(e: Emit, x: Scalar) -> Scalar:
     k, f = split_logarithm(e, to_f64(e, x))
     fraction = e.mul(log1p_fraction(e, f), f64(e, _LOG10_E))
     result = to_f32(e, e.fma(k, f64(e, _LOG10_2), fraction))
-    return _at_domain_edges(e, x, patch(e, x, result, _LOG10_PATCHES), 0.0)
+    return at_domain_edges(e, x, patch(e, x, result, _LOG10_PATCHES), 0.0)
 
 
 def log1p(e: Emit, x: Scalar) -> Scalar:
     """log(1 + x); log1p(-0) = -0."""
     result = with_sign_of(e, x, to_f32(e, log1p_of(e, to_f64(e, x))))
-    return _at_domain_edges(e, x, patch(e, x, result, _LOG1P_PATCHES), -1.0)
-
-
-def _at_domain_edges(e: Emit, x: Scalar, result: Scalar, edge: float) -> Scalar:
-    """-infinity at the ``edge`` of the domain, NaN below it and for NaN, infinity at infinity."""
-    result = e.select(e.eq(x, f32(e, math.inf)), x, result)
-    outside = e.select(e.eq(x, f32(e, edge)), f32(e, -math.inf), nan(e))
-    return e.select(greater(e, x, edge), result, outside)
+    return at_domain_edges(e, x, patch(e, x, result, _LOG1P_PATCHES), -1.0)

@@ -13,8 +13,8 @@ from aivmc.ir.elementary._common import (
     flip_by_sign_of,
     horner,
     less,
+    like,
     log1p_fraction,
-    nan,
     scale_by_power_of_two,
     split_logarithm,
     to_f32,
@@ -45,7 +45,7 @@ def rsqrt(e: Emit, x: Scalar) -> Scalar:
     zero = e.eq(x, f32(e, 0.0))
     result = e.select(zero, with_sign_of(e, x, f32(e, math.inf)), result)
     result = e.select(e.eq(x, f32(e, math.inf)), f32(e, 0.0), result)
-    return e.select(e.le(f32(e, 0.0), x), result, nan(e))
+    return e.select(e.le(f32(e, 0.0), x), result, like(e, x, math.nan))
 
 
 def pow(e: Emit, x: Scalar, y: Scalar) -> Scalar:
@@ -56,18 +56,22 @@ def pow(e: Emit, x: Scalar, y: Scalar) -> Scalar:
     promised. It holds for y = 2 (which is x * x, for the sake of its exact ties), 1, -1, 1/2.
     """
     magnitude = e.abs(x)
-    result = to_f32(e, _power_of_magnitude(e, magnitude, y))
+    return with_cases_of_pow(e, x, y, magnitude, to_f32(e, _power_of_magnitude(e, magnitude, y)))
+
+
+def with_cases_of_pow(e: Emit, x: Scalar, y: Scalar, magnitude: Scalar, power: Scalar) -> Scalar:
+    """x^y, given |x| and |x|^y."""
     integral = e.eq(e.trunc(y), y)
-    half = e.mul(y, f32(e, 0.5))
+    half = e.mul(y, like(e, y, 0.5))
     odd = e.and_(integral, e.not_(e.eq(e.trunc(half), half)))
-    result = e.select(odd, flip_by_sign_of(e, x, result), result)
-    negative = e.and_(less(e, x, 0.0), e.not_(e.eq(magnitude, f32(e, math.inf))))
+    result = e.select(odd, flip_by_sign_of(e, x, power), power)
+    negative = e.and_(less(e, x, 0.0), e.not_(e.eq(magnitude, like(e, x, math.inf))))
     invalid = e.and_(negative, e.not_(integral))
     invalid = e.or_(invalid, e.or_(e.is_nan(x), e.is_nan(y)))
-    result = e.select(e.eq(y, f32(e, 2.0)), e.mul(x, x), result)
-    result = e.select(invalid, nan(e), result)
-    one = e.or_(e.eq(x, f32(e, 1.0)), e.eq(y, f32(e, 0.0)))
-    return e.select(one, f32(e, 1.0), result)
+    result = e.select(e.eq(y, like(e, y, 2.0)), e.mul(x, x), result)
+    result = e.select(invalid, like(e, x, math.nan), result)
+    one = e.or_(e.eq(x, like(e, x, 1.0)), e.eq(y, like(e, y, 0.0)))
+    return e.select(one, like(e, x, 1.0), result)
 
 
 def _power_of_magnitude(e: Emit, magnitude: Scalar, y: Scalar) -> Scalar:

@@ -1,52 +1,47 @@
-"""Elementary functions, correctly rounded in f32 (numerics, clause 6).
+"""Elementary functions (numerics, clause 6): correctly rounded on f32, fixed sequences on f64.
 
-Narrower floats are round(f32 function); f64 has no definition yet.
+Narrower floats are round(f32 function).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from aivmc.ir.definition import define
-from aivmc.ir.elementary import ELEMENTARY, pow
+from aivmc.ir.elementary import ELEMENTARY, UNARY
 from aivmc.ir.emit import Emit, Scalar
-from aivmc.ir.errors import IRError
 from aivmc.ir.ops._elementwise import Elementwise, require_float, same_dtype
 from aivmc.ir.types import DType
 
 
 class _Elementary(Elementwise):
     def result_dtype(self, *dtypes: DType, **attributes: Any) -> DType:
-        dtype = require_float(same_dtype(dtypes))
-        if dtype is DType.F64:
-            raise IRError(f"{self.name} is not defined for f64 yet: cast to f32")
-        return dtype
+        return require_float(same_dtype(dtypes))
 
 
 @define
 class Pow(_Elementary):
-    """``a`` to the power ``b``: a fixed sequence, rounded once from f64."""
+    """``a`` to the power ``b``: a fixed sequence; on f32 it is rounded once from f64."""
 
     name = "det.pow"
     operands = ("a", "b")
 
     def scalar(self, emit: Emit, a: Scalar, b: Scalar) -> Scalar:
-        return pow(emit, a, b)
+        return ELEMENTARY["pow", emit.dtype(a)](emit, a, b)
 
 
-def _define_unary(name: str, function: Callable[[Emit, Scalar], Scalar]) -> None:
+def _define_unary(name: str) -> None:
     class Unary(_Elementary):
         operands = ("x",)
 
         def scalar(self, emit: Emit, x: Scalar) -> Scalar:
-            return function(emit, x)
+            return ELEMENTARY[name, emit.dtype(x)](emit, x)
 
     Unary.name = f"det.{name}"
     Unary.__name__ = Unary.__qualname__ = name.title().replace("_", "")
-    Unary.__doc__ = function.__doc__
+    Unary.__doc__ = ELEMENTARY[name, DType.F32].__doc__
     define(Unary)
 
 
-for _name, _function in ELEMENTARY.items():
-    _define_unary(_name, _function)
+for _name in UNARY:
+    _define_unary(_name)

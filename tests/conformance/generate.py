@@ -8,13 +8,14 @@ The results are those of the reference semantics, NaNs made canonical.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import shake_256
 from typing import Any
 
 import numpy as np
 
 from aivmc.ir.constants import Array
 from aivmc.ir.definition import definition
-from aivmc.ir.elementary import ELEMENTARY
+from aivmc.ir.elementary import UNARY
 from aivmc.ir.numpy_emit import canonical_nan
 from aivmc.ir.types import DType, TensorType
 from tests.conformance.vectors import FOLDER, Recipe, render
@@ -22,7 +23,8 @@ from tests.exhaustive.check import HARD_CASES
 from tests.ir.ops.cases import CASES
 
 _FLOATS = (DType.F32, DType.F64, DType.F16, DType.BF16)
-_HARD = 64  # hard cases of each function
+_HARD = 64  # hard cases of each function on f32
+_DOUBLES = 48  # operands of f64 of each kind
 
 
 def files() -> dict[str, str]:
@@ -42,9 +44,13 @@ def _cases(op: str) -> list[tuple[Any, Mapping[str, Any], list[Array]]]:
         for operands, attributes in CASES[op]
         if attributes.get("layout") != "channels_last"  # no canonical program has that
     ]
-    if op.removeprefix("det.") in ELEMENTARY:
-        operands = (_hard_cases(op.removeprefix("det.")),)
-        cases.append((operands, {}, results(op, operands, {})))
+    function = op.removeprefix("det.")
+    if function in UNARY:
+        given: list[tuple[Any, ...]] = [(_hard_cases(function),), (_doubles(0),)]
+        cases += [(operands, {}, results(op, operands, {})) for operands in given]
+    if function == "pow":
+        powers = (np.abs(_doubles(0)), _doubles(1))
+        cases.append((powers, {}, results(op, powers, {})))
     for types, attributes in _ORDERED.get(op, ()):
         recipe = Recipe(types)
         cases.append((recipe, attributes, results(op, recipe.operands(), attributes)))
@@ -58,6 +64,18 @@ def _hard_cases(name: str) -> Array:
     at = np.linspace(0, len(inputs) - 1, _HARD).astype(np.int64)
     chosen: Array = inputs[at].view(np.float32)
     return chosen
+
+
+def _doubles(number: int) -> Array:
+    """f64 operands: of any bits, and of magnitudes up to 2^10."""
+    bits = shake_256(f"f64 operands {number}".encode()).digest(8 * 2 * _DOUBLES)
+    words = np.frombuffer(bits, "<u8")
+    anywhere, some = words[:_DOUBLES], words[_DOUBLES:]
+    exponents = np.uint64(1023 + 10) - (some >> np.uint64(52)) % np.uint64(30)
+    fraction = some & np.uint64((1 << 52) - 1)
+    moderate = (some & np.uint64(1 << 63)) | (exponents << np.uint64(52)) | fraction
+    chosen: Array = np.concatenate([anywhere, moderate]).view(np.float64)
+    return np.roll(chosen, number)
 
 
 Ordered = tuple[tuple[TensorType, ...], dict[str, Any]]

@@ -30,7 +30,7 @@ from aivmc.backends.cpu.targets import TARGETS
 from aivmc.ir.constants import Array
 from aivmc.ir.core import Bounds
 from aivmc.ir.dims import symbol
-from aivmc.ir.elementary import ELEMENTARY
+from aivmc.ir.elementary import UNARY
 from aivmc.ir.types import DType, TensorType
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.executor import Executor
@@ -152,7 +152,7 @@ def _library() -> Any:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("functions", nargs="*", default=list(ELEMENTARY), metavar="function")
+    parser.add_argument("functions", nargs="*", default=list(UNARY), metavar="function")
     parser.add_argument("--part", type=float, default=1.0, help="what part of all chunks to take")
     arguments = parser.parse_args()
     bad = 0

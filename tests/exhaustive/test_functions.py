@@ -11,7 +11,7 @@ import pytest
 from aivmc.ir.builder import Builder
 from aivmc.ir.constants import Array
 from aivmc.ir.core import Function, Module, Value
-from aivmc.ir.elementary import ELEMENTARY, exponential
+from aivmc.ir.elementary import UNARY, exponential
 from aivmc.ir.types import DType, TensorType
 from tests.compiled_op import executor
 from tests.exhaustive.check import (
@@ -43,7 +43,7 @@ NONE: dict[str, list[tuple[str, ...]]] = {target: [] for target in TARGETS}
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ELEMENTARY)
+@pytest.mark.parametrize("name", UNARY)
 def test_all_inputs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     result = check(name, CHUNKS, TARGETS)
     with capsys.disabled():
@@ -75,15 +75,15 @@ def results(dtype: DType, target: str) -> dict[str, Array]:
     """All functions of all inputs of a narrow type, by one kernel."""
     x = Value(TensorType(dtype, (2**16,)), "x")
     b = Builder((x,))
-    ys = [b.op("det.canonical_nan", b.op(f"det.{name}", x)) for name in ELEMENTARY]
+    ys = [b.op("det.canonical_nan", b.op(f"det.{name}", x)) for name in UNARY]
     region = b.terminate("return", *ys)
-    module = Module({"main": Function("main", region, tuple(ELEMENTARY))}, "canonical", {})
+    module = Module({"main": Function("main", region, UNARY)}, "canonical", {})
     return executor(module, target).run({"x": every(dtype)})
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", NARROW, ids=lambda dtype: dtype.value)
-@pytest.mark.parametrize("name", ELEMENTARY)
+@pytest.mark.parametrize("name", UNARY)
 def test_all_narrow_inputs(name: str, dtype: DType, target: str) -> None:
     x = every(dtype).astype(np.float32).view(np.uint32)
     with np.errstate(over="ignore"):

@@ -165,7 +165,12 @@ def relu_by_maximum(emit: Any, x: Any) -> Any:
 
 
 def rsqrt_in_f32(emit: Any, x: Any) -> Any:
-    return emit.div(emit.const(1.0, DType.F32), emit.sqrt(x))
+    return emit.div(emit.const(1.0, emit.dtype(x)), emit.sqrt(x))
+
+
+def exp_by_f32(emit: Any, x: Any) -> Any:
+    narrow = emit.cast(x, DType.F32)
+    return emit.cast(exponential.exp(emit, narrow), emit.dtype(x))
 
 
 def library_exp(emit: Any, x: Any) -> Any:

@@ -91,6 +91,7 @@ SABOTAGES = tuple(
         (6, "`exp` is the C library's", defines("exp", broken.library_exp), audit("exp")),
         (6, "`exp` is right to 0.501 ulp only", broken.approximate_exp, vectors("exp")),
         (6, "`rsqrt` is 1 / sqrt in f32", defines("rsqrt", broken.rsqrt_in_f32), vectors("rsqrt")),
+        (6, "`exp` of f64 is that of f32", defines("exp", broken.exp_by_f32), vectors("exp")),
         (6, "divisions may be approximated", _approximated, audit("rsqrt")),
         (8, "k is split at other places", _other_blocks, vectors("matmul")),
         (

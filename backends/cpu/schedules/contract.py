@@ -17,7 +17,7 @@ from aivmc.backends.cpu.targets import CpuTarget
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
 from aivmc.ir.core import Op, Value
 from aivmc.ir.dims import Dim, ceil_div
-from aivmc.ir.elementary import ELEMENTARY
+from aivmc.ir.elementary import NAMES
 from aivmc.ir.types import DType
 
 _TASKS = 32  # at least, where there is that much to do
@@ -44,7 +44,7 @@ class _Contraction:
         self.tile = choose_tile(target, geometry.rows, ceil_div(columns, LANES))
         region = geometry.epilogue.region
         names = [op.name.removeprefix("det.") for op in region.ops]
-        self.heavy = len(names) > _LIGHT or any(n in ELEMENTARY or n == "pow" for n in names)
+        self.heavy = len(names) > _LIGHT or any(n in NAMES for n in names)
         self.spare = i64(0)
         if not packed and columns % LANES != 0:
             self.spare = kernel.code.bind(kernel.take_scratch(geometry.chain.channels * LANES))

@@ -342,10 +342,10 @@ def _elementwise_cases() -> dict[str, list[Case]]:
         for negative in (False, True)
         for case in _elementwise(FLOATS, 1, positive=positive, negative=negative)
     ]
-    out["det.pow"] = list(_elementwise(NARROW, 2))
+    out["det.pow"] = list(_elementwise(FLOATS, 2))
     for name, rule in definitions().items():
         if type(rule).__module__ == "aivmc.ir.ops.elementary" and name not in out:
-            out[name] = list(_elementwise(NARROW, 1))
+            out[name] = list(_elementwise(FLOATS, 1))
     return out
 
 

@@ -77,7 +77,6 @@ def test_top_k_results() -> None:
         ("det.select", (t(), t(), t()), {}, "condition must be bool, not f32"),
         ("det.cast", (t(dtype=DType.STRING),), {"to": I64}, "no cast from or to string"),
         ("det.bitcast", (t(),), {"to": I64}, "f32 and i64 differ in width"),
-        ("det.exp", (t(dtype=DType.F64),), {}, "not defined for f64 yet"),
         ("det.reshape", (t(N, 2),), {"shape": (N, 3)}, "has 2*N elements, [N, 3] has 3*N"),
         ("det.broadcast_to", (t(3),), {"shape": (4,)}, "does not broadcast to [4]"),
         ("det.slice", (t(1),), SLICE, "axis 0 has length 1, the slice picks 0 to 1"),
