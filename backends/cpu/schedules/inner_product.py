@@ -1,0 +1,130 @@
+"""What one step along k does to the accumulators of a panel of 16 columns.
+
+Floats take one ``fma``. Integers sum modulo 2^n, in which any order is exact (numerics, clause 12),
+so neighbours of k enter together, by instructions that keep every bit of every product: pairs of
+16 bits (``vpmaddwd``), or four bytes, unsigned by signed (``vpdpbusd``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from aivmc.backends.cpu.code import LANES
+from aivmc.backends.cpu.targets import CpuTarget
+from aivmc.backends.tir_emit import Expr, TirEmit, dtype_of, splat, tir_type
+from aivmc.ir.types import DType
+
+GROUP = 4  # neighbours of k that packed integers have side by side
+PACKED_INTEGERS = (DType.U8, DType.I8, DType.I16)
+
+_MULTIPLY_PAIRS = {  # by the bits of x86-64's vectors
+    512: "llvm.x86.avx512.pmaddw.d.512",
+    256: "llvm.x86.avx2.pmadd.wd",
+    128: "llvm.x86.sse2.pmadd.wd",
+}
+_DOT_BYTES, _DOT_PAIRS = "llvm.x86.avx512.vpdpbusd.512", "llvm.x86.avx512.vpdpwssd.512"
+
+
+@dataclass(frozen=True)
+class InnerProduct:
+    """A panel has ``pieces`` accumulators of ``lanes`` elements of ``dtype``. A step takes
+    ``group`` neighbours of k: of a row as a vector of so many, or a scalar; of each piece of b as
+    they lie in memory.
+
+    ``spread(a)`` makes a piece's operand of a row's elements; ``step(old, a, b)`` is the
+    accumulator after a step; ``sums(pieces)`` are a panel's 16 results.
+    """
+
+    dtype: DType
+    spread: Callable[[Expr], Expr]
+    step: Callable[[Expr, Expr, Expr], Expr]
+    group: int = 1
+    pieces: int = 1
+    lanes: int = LANES
+    sums: Callable[[Sequence[Expr]], Expr] = lambda pieces: pieces[0]
+
+    @property
+    def width(self) -> int:
+        """Elements of b that a piece takes in a step."""
+        return LANES * self.group // self.pieces
+
+
+def inner_product(
+    emit: TirEmit, target: CpuTarget, a: DType, b: DType, result: DType, packed: bool
+) -> InnerProduct:
+    """How ``target`` multiplies operands of these dtypes best. Integers that are ``packed`` lie in
+    groups of four."""
+    if result.is_float or not packed:
+        return InnerProduct(result, lambda x: splat(x, LANES), multiply_add(emit, result))
+    if target.has_dot_products and (a, b) == (DType.U8, DType.I8):
+        return InnerProduct(result, lambda x: _groups(x, LANES), _dot(_DOT_BYTES), GROUP)
+    return _of_pairs(emit, target)
+
+
+def multiply_add(emit: TirEmit, dtype: DType) -> Callable[[Expr, Expr, Expr], Expr]:
+    """``old + a * b`` in ``dtype``: fused for floats, wrapping for integers."""
+    if dtype.is_float:
+        return lambda old, a, b: emit.fma(a, b, old)
+    return lambda old, a, b: emit.add(old, emit.mul(emit.cast(a, dtype), emit.cast(b, dtype)))
+
+
+def _of_pairs(emit: TirEmit, target: CpuTarget) -> InnerProduct:
+    """Accumulators hold, for each column, the sums over the first and the last two of each four."""
+    lanes = max(target.vector_bits // 32, 4)
+    pieces = 2 * LANES // lanes
+
+    def spread(a: Expr) -> Expr:
+        return emit.cast(_groups(a, 2 * lanes // GROUP), DType.I16)
+
+    def sums(accumulators: Sequence[Expr]) -> Expr:
+        first, last = (_every_second(accumulators, at) for at in (0, 1))
+        return emit.add(first, last)
+
+    multiply_add = _pairs(emit, target)
+    return InnerProduct(
+        DType.I32,
+        spread,
+        lambda old, a, b: multiply_add(old, a, emit.cast(b, DType.I16)),
+        GROUP,
+        pieces,
+        lanes,
+        sums,
+    )
+
+
+def _pairs(emit: TirEmit, target: CpuTarget) -> Callable[[Expr, Expr, Expr], Expr]:
+    """``old + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]`` of 16-bit integers, in 32 bits."""
+    if target.has_dot_products:
+        return _dot(_DOT_PAIRS)
+
+    def by_instruction(old: Expr, a: Expr, b: Expr) -> Expr:
+        name = _MULTIPLY_PAIRS[target.vector_bits]
+        return emit.add(old, tirx.call_llvm_pure_intrin(old.ty.dtype, name, a, b))
+
+    def in_full(old: Expr, a: Expr, b: Expr) -> Expr:
+        products = emit.mul(emit.cast(a, DType.I32), emit.cast(b, DType.I32))
+        even, odd = (_every_second([products], at) for at in (0, 1))
+        return emit.add(old, emit.add(even, odd))
+
+    return by_instruction if target.triple.startswith("x86_64") else in_full
+
+
+def _dot(name: str) -> Callable[[Expr, Expr, Expr], Expr]:
+    """An instruction that adds dot products to 16 accumulators, modulo 2^32."""
+    return lambda old, a, b: tirx.call_llvm_pure_intrin(old.ty.dtype, name, old, a, b)
+
+
+def _every_second(vectors: Sequence[Expr], start: int) -> Expr:
+    count = len(vectors) * int(vectors[0].ty.dtype.partition("x")[2])
+    return tirx.Shuffle(list(vectors), [tirx.IntImm("int32", i) for i in range(start, count, 2)])
+
+
+def _groups(x: Expr, count: int) -> Expr:
+    """A vector of a group's elements, ``count`` times over."""
+    dtype = dtype_of(x)
+    whole = DType(f"i{dtype.bits * GROUP}")
+    repeated = tirx.Broadcast(tirx.reinterpret(tir_type(whole), x), count)
+    return tirx.reinterpret(tir_type(dtype, GROUP * count), repeated)
