@@ -72,7 +72,8 @@ def multiply_add(emit: TirEmit, dtype: DType) -> Callable[[Expr, Expr, Expr], Ex
 
 
 def _of_pairs(emit: TirEmit, target: CpuTarget) -> InnerProduct:
-    """Accumulators hold, for each column, the sums over the first and the last two of each four."""
+    """16-bit integers two by two: accumulators hold, for each column, the sums over the first and
+    over the last two of each four."""
     lanes = max(target.vector_bits // 32, 4)
     pieces = 2 * LANES // lanes
 
@@ -80,36 +81,26 @@ def _of_pairs(emit: TirEmit, target: CpuTarget) -> InnerProduct:
         return emit.cast(_groups(a, 2 * lanes // GROUP), DType.I16)
 
     def sums(accumulators: Sequence[Expr]) -> Expr:
-        first, last = (_every_second(accumulators, at) for at in (0, 1))
-        return emit.add(first, last)
+        total = emit.add(*(_every_second(accumulators, at) for at in (0, 1)))
+        return total if target.has_dot_products else emit.neg(total)
 
-    multiply_add = _pairs(emit, target)
-    return InnerProduct(
-        DType.I32,
-        spread,
-        lambda old, a, b: multiply_add(old, a, emit.cast(b, DType.I16)),
-        GROUP,
-        pieces,
-        lanes,
-        sums,
-    )
+    def step(old: Expr, a: Expr, b: Expr) -> Expr:
+        b = emit.cast(b, DType.I16)
+        if target.has_dot_products:
+            return _dot(_DOT_PAIRS)(old, a, b)
+        # LLVM reorders chains of additions, and then spills, but none of subtractions.
+        return emit.sub(old, _multiplied_pairs(emit, target, a, b))
+
+    return InnerProduct(DType.I32, spread, step, GROUP, pieces, lanes, sums)
 
 
-def _pairs(emit: TirEmit, target: CpuTarget) -> Callable[[Expr, Expr, Expr], Expr]:
-    """``old + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]`` of 16-bit integers, in 32 bits."""
-    if target.has_dot_products:
-        return _dot(_DOT_PAIRS)
-
-    def by_instruction(old: Expr, a: Expr, b: Expr) -> Expr:
-        name = _MULTIPLY_PAIRS[target.vector_bits]
-        return emit.add(old, tirx.call_llvm_pure_intrin(old.ty.dtype, name, a, b))
-
-    def in_full(old: Expr, a: Expr, b: Expr) -> Expr:
-        products = emit.mul(emit.cast(a, DType.I32), emit.cast(b, DType.I32))
-        even, odd = (_every_second([products], at) for at in (0, 1))
-        return emit.add(old, emit.add(even, odd))
-
-    return by_instruction if target.triple.startswith("x86_64") else in_full
+def _multiplied_pairs(emit: TirEmit, target: CpuTarget, a: Expr, b: Expr) -> Expr:
+    """``a[2i] * b[2i] + a[2i + 1] * b[2i + 1]`` of 16-bit integers, in 32 bits."""
+    if target.triple.startswith("x86_64"):
+        lanes, name = target.vector_bits // 32, _MULTIPLY_PAIRS[target.vector_bits]
+        return tirx.call_llvm_pure_intrin(tir_type(DType.I32, lanes), name, a, b)
+    products = emit.mul(emit.cast(a, DType.I32), emit.cast(b, DType.I32))
+    return emit.add(*(_every_second([products], at) for at in (0, 1)))
 
 
 def _dot(name: str) -> Callable[[Expr, Expr, Expr], Expr]:
