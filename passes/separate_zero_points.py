@@ -14,9 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from aivmc.ir.constants import Array, Constant
-from aivmc.ir.core import Module, Op, Value
+from aivmc.ir.core import Function, Module, Op, Region, Value
 from aivmc.ir.types import DType
 from aivmc.passes.legality import require_stage
+from aivmc.passes.ordering import live_in_order
 from aivmc.passes.rewriting import NoMatch, Results, RewritePass, Rewriter
 
 _MOVEMENT = ("det.pad", "det.transpose", "det.reshape")
@@ -26,12 +27,19 @@ _SIGN = -128  # as i8: its bit alone
 
 @dataclass(frozen=True)
 class SeparateZeroPoints(RewritePass):
-    """Take zero points out of the left operands of integer contractions."""
+    """Take zero points out of the left operands of integer contractions, and drop dead ops."""
 
     name: ClassVar[str] = "separate-zero-points"
 
     def requires(self, module: Module) -> None:
         require_stage(module, "kernel")
+
+    def run(self, module: Module) -> Module:
+        rewritten = super().run(module)
+        main, live = rewritten.main, set(live_in_order(rewritten.main.region))
+        ops = [op for op in main.region.body if op in live]
+        region = Region(main.region.arguments, [*ops, main.region.terminator])
+        return rewritten.with_main(Function(main.name, region, main.output_names))
 
     def rewrite(self, op: Op, b: Rewriter) -> Results | NoMatch:
         if op.name not in ("det.matmul", "det.conv") or op.result.tensor.dtype is not DType.I32:
@@ -82,7 +90,8 @@ class _Stored:
             zero = self.zero + shift
             return b.constant((sums * zero).astype(np.int32)) if zero else None
         wide = b.op("det.cast", b.op("det.reshape", self.zero, shape=(1,)), to=DType.I32)
-        wide = b.op("det.add", wide, b.constant(np.full(1, shift, np.int32)))
+        if shift:
+            wide = b.op("det.add", wide, b.constant(np.full(1, shift, np.int32)))
         return b.op("det.mul", wide, b.constant(sums.astype(np.int32)))
 
 
@@ -99,8 +108,10 @@ def _stored(a: Value, b: Rewriter) -> _Stored | NoMatch:
     if op is None or op.name != "det.sub":
         return NoMatch("no difference of bytes")
     x, zero = (_narrow(v, b) for v in op.operands)
-    if not isinstance(x, Value) or zero is None or x.tensor.shape != a.tensor.shape:
-        return NoMatch("no difference of bytes and one zero point")
+    if not isinstance(x, Value) or x.tensor.shape != a.tensor.shape:
+        return NoMatch("no difference of bytes")
+    if zero is None or (isinstance(zero, Value) and zero.tensor.size != 1):
+        return NoMatch("no zero point for all of them")
     return _Stored(x, zero, tuple(moves))
 
 
