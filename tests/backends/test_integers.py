@@ -234,12 +234,13 @@ def test_quantized_ops(a: Any, w: Any, target: str) -> None:
 
 @pytest.mark.parametrize("w", BYTES)
 def test_quantized_ops_are_those_of_onnx(w: Any) -> None:
-    """ONNX Runtime sums the same integers."""
+    """ONNX Runtime sums the same integers. It takes no zero points of rows."""
     model, inputs = _quantized(np.uint8, w, by_feature=False)
+    del model.graph.node[2], model.graph.output[2]
     got = interpret(canonicalize(model.SerializeToString())[0], inputs)
     expected = onnxruntime_outputs(with_declared_outputs(model), inputs)
     integers = [name for name, x in expected.items() if x.dtype == np.int32]
-    assert len(integers) == 6
+    assert len(integers) == 5
     for name in integers:
         assert got[name].tobytes() == expected[name].tobytes(), name
 

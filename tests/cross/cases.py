@@ -178,11 +178,9 @@ def _integers() -> Case:
 def _quantized() -> Case:
     """Bytes of both signs, with zero points; k is a multiple of nothing."""
     random = np.random.default_rng(7)
-    inputs, constants, nodes = (
-        {},
-        {"scale": np.float32(0.02), "bias": np.arange(21, dtype="i4")},
-        [],
-    )
+    inputs: dict[str, Array] = {}
+    constants: dict[str, Any] = {"scale": np.float32(0.02), "bias": np.arange(21, dtype="i4")}
+    nodes: list[Any] = []
     for sign, dtype in (("u", np.uint8), ("s", np.int8)):
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
         for name, shape in (("a", (7, 70)), ("x", (1, 6, 9, 8))):
