@@ -236,7 +236,9 @@ class Kernel:
         return self.emit.dim(start // size)
 
     def scratch_as(self, dtype: DType) -> Array:
-        """The scratch memory as elements of another dtype."""
+        """The scratch memory as elements of ``dtype``."""
+        if dtype is DType.F32:
+            return self.scratch
         buffer = tirx.decl_buffer((1,), stored_type(dtype), name="scratch")
         self.declarations += (tirx.DeclBuffer(buffer, data=self.parameters[_SCRATCH]),)
         return Array(buffer, dtype)

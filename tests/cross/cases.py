@@ -66,7 +66,7 @@ def op_cases() -> list[Case]:
 def model_cases(folder: Path) -> list[Case]:
     """The small example models; ``folder`` is for their files."""
     cases = [Case("recognizer_small", RECOGNIZER.read_bytes())]
-    for name in ("resnet50", "mobilenet_v2", "bert_base", "gpt2_step"):
+    for name in ("resnet50", "resnet50_int8", "mobilenet_v2", "bert_base", "gpt2_step"):
         path = folder / f"{name}.onnx"
         make(name, str(path), small=True)
         cases.append(Case(f"{name}_small", path.read_bytes()))
