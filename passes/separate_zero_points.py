@@ -132,7 +132,9 @@ def _narrow(value: Value, b: Rewriter) -> Value | int | None:
 
 def _feature_sums(op: Op, weights: Constant) -> Array | None:
     """The sum of the weights of each feature, along the result's last axis."""
-    w = weights.data.astype(np.int64)
-    if op.name == "det.matmul":
-        return w.sum(-2).reshape(-1) if prod(w.shape[:-2]) == 1 else None
-    return w.sum(tuple(range(1, w.ndim))) if op.attributes["layout"] == "channels_last" else None
+    w = weights.data
+    if op.name == "det.conv":
+        axes = tuple(range(1, w.ndim))
+        last = op.attributes["layout"] == "channels_last"
+        return w.sum(axes, np.int64) if last else None
+    return w.sum(-2, np.int64).reshape(-1) if prod(w.shape[:-2]) == 1 else None

@@ -259,19 +259,16 @@ def skipping_zeros(emit: Any, a: Any, b: Any, total: Any) -> Any:
 
 def saturating(patch: pytest.MonkeyPatch) -> None:
     """What integers are multiplied to, and added to, stays within 16 bits."""
-    multiply_add, pairs = inner_product.multiply_add, inner_product._multiplied_pairs
+    pairs = inner_product._multiplied_pairs
 
     def clamped(emit: Any, x: Any) -> Any:
         x = emit.minimum(x, emit.const(32767, emit.dtype(x)))
         return emit.maximum(x, emit.const(-32768, emit.dtype(x)))
 
-    def step(emit: Any, dtype: DType) -> Any:
-        original = multiply_add(emit, dtype)
-        if dtype.is_float:
-            return original
-        return lambda old, a, b: clamped(emit, original(old, a, b))
+    def less(emit: Any, old: Any, product: Any) -> Any:
+        return clamped(emit, emit.sub(old, product))
 
-    patch.setattr(inner_product, "multiply_add", step)
+    patch.setattr(inner_product, "_less", less)
     patch.setattr(
         inner_product, "_multiplied_pairs", lambda emit, *xs: clamped(emit, pairs(emit, *xs))
     )

@@ -35,7 +35,7 @@ class InnerProduct:
     they lie in memory.
 
     ``spread(a)`` makes a piece's operand of a row's elements; ``step(old, a, b)`` is the
-    accumulator after a step; ``sums(pieces)`` are a panel's 16 results.
+    accumulator after a step with that operand; ``sums(pieces)`` are a panel's 16 results.
     """
 
     dtype: DType
@@ -58,17 +58,32 @@ def inner_product(
     """How ``target`` multiplies operands of these dtypes best. Integers that are ``packed`` lie in
     groups of four."""
     if result.is_float or not packed:
-        return InnerProduct(result, lambda x: splat(x, LANES), multiply_add(emit, result))
+        return one_by_one(emit, result)
     if target.has_dot_products and (a, b) == (DType.U8, DType.I8):
         return InnerProduct(result, lambda x: _groups(x, LANES), _dot(_DOT_BYTES), GROUP)
     return _of_pairs(emit, target)
 
 
-def multiply_add(emit: TirEmit, dtype: DType) -> Callable[[Expr, Expr, Expr], Expr]:
-    """``old + a * b`` in ``dtype``: fused for floats, wrapping for integers."""
+def one_by_one(emit: TirEmit, dtype: DType) -> InnerProduct:
+    """One element of k in a step: fused for floats, in the result's ``dtype`` for integers."""
+
+    def spread(a: Expr) -> Expr:
+        return splat(emit.cast(a, dtype), LANES)
+
     if dtype.is_float:
-        return lambda old, a, b: emit.fma(a, b, old)
-    return lambda old, a, b: emit.add(old, emit.mul(emit.cast(a, dtype), emit.cast(b, dtype)))
+        return InnerProduct(dtype, spread, lambda old, a, b: emit.fma(a, b, old))
+    return InnerProduct(
+        dtype,
+        spread,
+        lambda old, a, b: _less(emit, old, emit.mul(a, emit.cast(b, dtype))),
+        sums=lambda pieces: emit.neg(pieces[0]),
+    )
+
+
+def _less(emit: TirEmit, old: Expr, product: Expr) -> Expr:
+    """Accumulators of integers are negative sums: LLVM reorders chains of additions, and then
+    spills, but none of subtractions."""
+    return emit.sub(old, product)
 
 
 def _of_pairs(emit: TirEmit, target: CpuTarget) -> InnerProduct:
@@ -88,8 +103,7 @@ def _of_pairs(emit: TirEmit, target: CpuTarget) -> InnerProduct:
         b = emit.cast(b, DType.I16)
         if target.has_dot_products:
             return _dot(_DOT_PAIRS)(old, a, b)
-        # LLVM reorders chains of additions, and then spills, but none of subtractions.
-        return emit.sub(old, _multiplied_pairs(emit, target, a, b))
+        return _less(emit, old, _multiplied_pairs(emit, target, a, b))
 
     return InnerProduct(DType.I32, spread, step, GROUP, pieces, lanes, sums)
 
