@@ -15,7 +15,7 @@ from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifacts
 from aivmc.backends.cpu.targets import CpuTarget, resolve
 from aivmc.importer import import_model
-from aivmc.ir.constants import Array, Constant
+from aivmc.ir.constants import Array
 from aivmc.ir.core import Module
 from aivmc.ir.errors import AivmcError
 from aivmc.ir.float_environment import default_float_environment
@@ -24,7 +24,7 @@ from aivmc.ir.text import large_constants, print_module
 from aivmc.kernel_file.reader import open_kernel
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Json, Signature
-from aivmc.kernel_file.writer import KernelContents, plan_constants, write_kernel
+from aivmc.kernel_file.writer import KernelContents, write_kernel
 from aivmc.passes.assign_streams import AssignStreams
 from aivmc.passes.base import Pass
 from aivmc.passes.fix_reduction_order import FixReductionOrder
@@ -157,15 +157,10 @@ def _config(targets: Sequence[CpuTarget], policy: SeedPolicy) -> Json:
 
 
 def _constants(canonical: Module, artifacts: Sequence[Artifact]) -> dict[str, Array]:
-    """Those that the program's text names by digest, and the smaller ones that code reads."""
-    every = {
-        value.digest: value.data
-        for op in canonical.walk()
-        for value in op.attributes.values()
-        if isinstance(value, Constant)
-    }
-    read = {digest for artifact in artifacts for digest in plan_constants(artifact.plan)}
-    return large_constants(canonical) | {d: every[d] for d in sorted(read & every.keys())}
+    """Those that the program's text names by digest, and the others that code reads: smaller ones,
+    and what passes after the canonical program compute of them."""
+    read = {digest: array for a in artifacts for digest, array in a.constants.items()}
+    return large_constants(canonical) | dict(sorted(read.items()))
 
 
 def _selftest(

@@ -39,7 +39,8 @@ class Packing:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One target's part of a kernel. ``plan`` is described in docs/kernel-format.md."""
+    """One target's part of a kernel. ``plan`` is described in docs/kernel-format.md; ``constants``
+    and ``packed`` are, by digest, the arrays that it reads."""
 
     target: str
     requires: tuple[str, ...]
@@ -48,6 +49,7 @@ class Artifact:
     plan: dict[str, Any]
     kernel_ir: str
     audit: dict[str, Any]
+    constants: dict[str, Array]
     packed: dict[str, tuple[Packing, Array]]
 
 

@@ -55,7 +55,8 @@ def _packed(
     constants: Mapping[str, Constant],
     packed: dict[Packing, tuple[str, Array]],
 ) -> Artifact:
-    """The artifact with its weights packed; those that ``packed`` lacks are added to it."""
+    """The artifact with its constants, its weights packed; those that ``packed`` lacks are added
+    to it."""
     for packing in generated.packings:
         if packing not in packed:
             array = packing.apply(constants[packing.source].data)
@@ -69,6 +70,11 @@ def _packed(
     return replace(
         artifact,
         plan={**artifact.plan, "buffers": buffers},
+        constants={
+            which: constants[which].data
+            for kind, which in artifact.plan["buffers"]
+            if kind == "constant"
+        },
         packed={packed[p][0]: (p, packed[p][1]) for p in generated.packings},
     )
 

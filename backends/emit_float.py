@@ -127,6 +127,20 @@ def from_f16(emit: Emit, x: Scalar) -> Scalar:
     return emit.bitcast(emit.or_(result, sign), DType.F32)
 
 
+def to_small_integer(emit: Emit, x: Scalar, dtype: DType) -> Scalar:
+    """f32 to an integer of at most 16 bits: truncated, saturating, 0 for NaN. What a sum with 2^23
+    and more rounds to has the integer as its last bits; LLVM would convert lane by lane."""
+    largest = (1 << (dtype.bits - dtype.is_signed)) - 1
+    low = _f32(emit, -largest - 1 if dtype.is_signed else 0)
+    high, large = _f32(emit, largest), _f32(emit, 3 << 22)
+    if dtype.is_signed:
+        x = emit.select(emit.is_nan(x), _f32(emit, 0), x)
+    x = emit.select(emit.lt(low, x), x, low)  # the least for NaN, too
+    x = emit.trunc(emit.select(emit.lt(x, high), x, high))
+    bits = emit.bitcast(emit.add(x, large), DType.I32)
+    return emit.cast(emit.sub(bits, emit.bitcast(large, DType.I32)), dtype)
+
+
 def rint(emit: Emit, x: Scalar) -> Scalar:
     """To the nearest integer, ties to even: a sum with 2^23 (2^52 in f64) has no room for less."""
     size = emit.abs(x)
@@ -160,6 +174,10 @@ def _with_sign(emit: Emit, x: Scalar, of: Scalar) -> Scalar:
     bits = DType(f"u{dtype.bits}")
     sign = emit.and_(emit.bitcast(of, bits), emit.const(1 << (dtype.bits - 1), bits))
     return emit.bitcast(emit.or_(emit.bitcast(emit.abs(x), bits), sign), dtype)
+
+
+def _f32(emit: Emit, value: float) -> Scalar:
+    return emit.const(float(value), DType.F32)
 
 
 def _u32(emit: Emit, value: int) -> Scalar:

@@ -376,6 +376,8 @@ class TirEmit:
         name = "llvm.fptosi.sat" if dtype.is_signed else "llvm.fptoui.sat"
         if self.dtype(x).bits < 32:
             x = self.cast(x, DType.F32)
+        if self.dtype(x) is DType.F32 and dtype.bits <= 16 and "rounding" not in self._lacks:
+            return emit_float.to_small_integer(self, x, dtype)
         return tirx.call_llvm_pure_intrin(tir_type(dtype, lanes_of(x)), name, x)
 
     def bitcast(self, x: Expr, dtype: DType) -> Expr:

@@ -22,6 +22,7 @@ from aivmc.passes.infer_types import InferTypes
 from aivmc.passes.inline_branches import InlineBranches
 from aivmc.passes.legalize import Legalize
 from aivmc.passes.recognize_idioms import RecognizeIdioms
+from aivmc.passes.separate_zero_points import SeparateZeroPoints
 from aivmc.passes.strip_nondeterminism import StripNondeterminism
 
 ALL_PASSES: tuple[type[Pass], ...] = (
@@ -37,6 +38,7 @@ ALL_PASSES: tuple[type[Pass], ...] = (
     Canonicalize,
     InlineBranches,
     AssignLayouts,
+    SeparateZeroPoints,
     Fuse,
 )
 
@@ -59,7 +61,7 @@ CANONICAL: tuple[Pass, ...] = (
 )
 
 # From the canonical program to kernels. No pass of these decides a bit.
-KERNEL: tuple[Pass, ...] = (InlineBranches(), AssignLayouts(), Fuse())
+KERNEL: tuple[Pass, ...] = (InlineBranches(), AssignLayouts(), SeparateZeroPoints(), Fuse())
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {"canonical": CANONICAL, "kernel": KERNEL}
 

@@ -10,7 +10,7 @@ import numpy as np
 import aivmc.ir.ops  # noqa: F401  registers the ops
 from aivmc.backends.build import build_artifact
 from aivmc.ir.builder import Builder
-from aivmc.ir.constants import Array, Constant
+from aivmc.ir.constants import Array
 from aivmc.ir.core import Bounds, Function, Module, Value
 from aivmc.ir.types import DType, TensorType
 from aivmc.kernel_file.signature import Signature
@@ -37,12 +37,8 @@ def one_op(
 def executor(module: Module, target: str) -> Executor:
     """``module`` compiled, to run. ``UnsupportedError`` where the target can't take it."""
     artifact = build_artifact(module, target)
-    arrays = {
-        v.digest: v.data
-        for op in module.walk()
-        for v in op.attributes.values()
-        if isinstance(v, Constant)
-    } | {digest: array for digest, (_, array) in artifact.packed.items()}
+    packed = {digest: array for digest, (_, array) in artifact.packed.items()}
+    arrays = artifact.constants | packed
     return Executor(Signature.of(module), Plan.from_json(artifact.plan), artifact.code, arrays)
 
 

@@ -100,6 +100,7 @@ def artifact(target: str = "x86-64-v3") -> Artifact:
         },
         kernel_ir="module kernel {\n}\n",
         audit={"fmul": 1},
+        constants={tensor_digest(W): W},
         packed={tensor_digest(packed): (PACKING, packed)},
     )
 

@@ -28,6 +28,7 @@ SMALL_SHA256 = {
     "bert_base": "c49310a185ad69e8820bbd25cb31df2cc51d2c49c4943d4ed5ae602e274d0a2a",
     "gpt2_step": "1f7821efb6e77882603f475ce4a3e60488b7eba8223ab0ce01501998fc7959d2",
     "mobilenet_v2": "94e3a626e430cd47ba3f6b750be8205d2b271ae1901db22b702b776453356e85",
+    "resnet50_int8": "50ccc1d236d04934f29390aea6b320984130a3f16e5d81f93a77d22a67577d6f",
     "resnet50": "ddacf0ef1838bc8e3ee9bd575bb33b57e98616a84b43b2d30f37f69ee8e90db7",
 }
 PICTURE_SHA256 = "5e5d93c1127f0346dd4b5414386f1f1cf1f71886ec6198936cfd543aa828a541"
@@ -38,6 +39,7 @@ PARAMETERS = {
     "gpt2_step": 124_439_808,
     "mobilenet_v2": 3_504_872 - 17_056,
     "resnet50": 25_557_032,
+    "resnet50_int8": 25_557_032 - 26_560,  # one of the two of each normalized channel
 }
 
 Feeds = dict[str, NDArray[np.float32] | NDArray[np.int64]]

@@ -98,6 +98,9 @@ _KERNEL = _Rules(
         "llvm.vector.reduce.add llvm.vector.reduce.mul llvm.vector.reduce.and "
         "llvm.vector.reduce.or llvm.vector.reduce.xor llvm.vector.reduce.smax "
         "llvm.vector.reduce.smin llvm.vector.reduce.umax llvm.vector.reduce.umin "
+        # Products of integers, summed modulo 2^32. (vpdpbusds, vpdpwssds and pmaddubsw saturate.)
+        "llvm.x86.sse2.pmadd.wd llvm.x86.avx2.pmadd.wd llvm.x86.avx512.pmaddw.d.512 "
+        "llvm.x86.avx512.vpdpbusd.512 llvm.x86.avx512.vpdpwssd.512 "
         # Memory and hints.
         "llvm.memcpy llvm.memmove llvm.memset llvm.masked.load llvm.masked.store "
         "llvm.masked.gather llvm.masked.scatter llvm.vector.extract llvm.vector.insert "

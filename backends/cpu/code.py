@@ -228,14 +228,17 @@ class Kernel:
     def outputs(self) -> tuple[Value, ...]:
         return self.region.terminator.operands
 
-    def take_scratch(self, elements: Dim) -> Expr:
-        """Offset, in f32 elements, of new scratch memory of this thread, a whole cache line."""
-        start = self.scratch_bytes
-        self.scratch_bytes = start + (elements + 15) // 16 * 64
-        return self.emit.dim(start // 4)
+    def take_scratch(self, elements: Dim, dtype: DType = DType.F32) -> Expr:
+        """Offset, in elements, of new scratch memory of this thread, a whole cache line."""
+        start, size = self.scratch_bytes, dtype.bits // 8
+        line = 64 // size
+        self.scratch_bytes = start + (elements + (line - 1)) // line * 64
+        return self.emit.dim(start // size)
 
     def scratch_as(self, dtype: DType) -> Array:
-        """The scratch memory as elements of another dtype."""
+        """The scratch memory as elements of ``dtype``."""
+        if dtype is DType.F32:
+            return self.scratch
         buffer = tirx.decl_buffer((1,), stored_type(dtype), name="scratch")
         self.declarations += (tirx.DeclBuffer(buffer, data=self.parameters[_SCRATCH]),)
         return Array(buffer, dtype)

@@ -62,6 +62,7 @@ def generate(module: Module, target: str, progress: Progress) -> Generated:
         plan=_plan(build),
         kernel_ir=print_module(module, locations=False),
         audit=_audit(build, modules, code),
+        constants={},
         packed={},
     )
     return Generated(artifact, tuple(build.packings))

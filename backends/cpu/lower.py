@@ -65,10 +65,11 @@ def weights_packing(op: Op, digest: str) -> Packing | None:
 
 
 def _lower_contract(kernel: Kernel, root: Op, target: CpuTarget, packed: bool) -> None:
-    floats = all(v.tensor.dtype is DType.F32 for v in root.operands)
+    result = root.result.tensor.dtype
+    tiled = root.name == "det.matmul" and (result is DType.F32 or result.is_integer)
     if packed and is_depthwise(root):
         lower_depthwise(kernel, root)
-    elif packed or (floats and root.name == "det.matmul"):
+    elif packed or tiled:
         lower_contract(kernel, root, target, packed)
     else:
         lower_direct(kernel, root)

@@ -30,6 +30,11 @@ class CpuTarget:
     requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
     lacks: tuple[str, ...] = ()  # instructions that are emulated, of LACKING
 
+    @property
+    def has_dot_products(self) -> bool:
+        """Whether it has those of integers, of AVX-512 VNNI."""
+        return "avx512vnni" in self.requires
+
 
 _V3_REQUIRES = (
     *("avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
@@ -40,6 +45,15 @@ _V4_REQUIRES = (*_V3_REQUIRES, "avx512bw", "avx512cd", "avx512dq", "avx512f", "a
 
 # From the widest to the narrowest of an architecture: "native" takes the first that runs.
 TARGETS: tuple[CpuTarget, ...] = (
+    CpuTarget(
+        name="x86-64-v4-vnni",
+        triple="x86_64-linux-gnu",
+        cpu="x86-64-v4",
+        features="-prefer-256-bit,+avx512vnni",
+        vector_bits=512,
+        registers=32,
+        requires=(*_V4_REQUIRES, "avx512vnni"),
+    ),
     CpuTarget(
         name="x86-64-v4",
         triple="x86_64-linux-gnu",

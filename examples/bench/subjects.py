@@ -67,6 +67,7 @@ def _step() -> dict[str, Array]:
 
 SUBJECTS = {
     "resnet50": Subject(_made("resnet50"), {"x": IMAGE}, lambda: {"x": _normal(*IMAGE)}),
+    "resnet50_int8": Subject(_made("resnet50_int8"), {"x": IMAGE}, lambda: {"x": _normal(*IMAGE)}),
     "mobilenet_v2": Subject(_made("mobilenet_v2"), {"x": IMAGE}, lambda: {"x": _normal(*IMAGE)}),
     "bert_base": Subject(_made("bert_base"), dict.fromkeys(_tokens(), (1, SEQUENCE)), _tokens),
     # The cache grows with every step: its length stays symbolic.

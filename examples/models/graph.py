@@ -65,6 +65,15 @@ class Graph:
         array = centred.astype(np.float32) * step + np.float32(mean)
         return self.weight(name, array.reshape(shape))
 
+    def integers(
+        self, name: str, shape: Sequence[int], largest: int, dtype: type[np.generic]
+    ) -> str:
+        """A weight of integers, uniform from `-largest` to `largest`."""
+        count = math.prod(shape)
+        words = self._bits.random_raw((count + 1) // 2).astype("<u8").view("<u4")[:count]
+        array = (words.astype(np.int64) * (2 * largest + 1) >> 32) - largest
+        return self.weight(name, array.astype(dtype).reshape(shape))
+
     def model(self) -> onnx.ModelProto:
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())

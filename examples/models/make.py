@@ -8,19 +8,21 @@ from collections.abc import Callable
 
 import onnx
 
-from examples.models import bert_base, gpt2_step, mobilenet_v2, resnet50
+from examples.models import bert_base, gpt2_step, mobilenet_v2, resnet50, resnet50_int8
 from examples.models.graph import save
 
 Build = Callable[[], onnx.ModelProto]
 
 FULL: dict[str, Build] = {
     "resnet50": resnet50.build,
+    "resnet50_int8": resnet50_int8.build,
     "mobilenet_v2": mobilenet_v2.build,
     "bert_base": bert_base.build,
     "gpt2_step": gpt2_step.build,
 }
 SMALL: dict[str, Build] = {
     "resnet50": lambda: resnet50.build(resnet50.SMALL),
+    "resnet50_int8": lambda: resnet50_int8.build(resnet50_int8.SMALL),
     "mobilenet_v2": lambda: mobilenet_v2.build(mobilenet_v2.SMALL),
     "bert_base": lambda: bert_base.build(bert_base.SMALL),
     "gpt2_step": lambda: gpt2_step.build(gpt2_step.SMALL),

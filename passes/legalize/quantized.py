@@ -5,6 +5,8 @@ Requantization divides in f32, rounds half to even and saturates.
 
 from __future__ import annotations
 
+import numpy as np
+
 from aivmc.ir.core import Value
 from aivmc.ir.dims import Dim
 from aivmc.ir.types import DType
@@ -97,12 +99,19 @@ def matmul_integer(c: Conversion, n: Node) -> Results:
 
 
 def _shifted(c: Conversion, x: Value, zero: Value | None) -> Value:
-    """x - zero in 16 bits, where the difference of bytes is exact; x itself if zero is 0."""
+    """x - zero in 16 bits, where the difference of bytes is exact, or in 8 if it is constant and
+    fits; x itself if zero is 0."""
     if zero is None or _is_zero(c, zero):
         return x
     if x.tensor.dtype.bits > 8:
         raise Reject("zero points need operands of 8 bits")
-    return c.elementwise("sub", c.cast(x, DType.I16), c.cast(zero, DType.I16))
+    shifted = c.elementwise("sub", c.cast(x, DType.I16), c.cast(zero, DType.I16))
+    data, offset = c.array(x), c.array(zero)
+    if data is None or offset is None:
+        return shifted
+    difference = data.astype(np.int16) - offset
+    narrow = difference.astype(np.int8)
+    return c.constant(narrow if (narrow == difference).all() else difference)
 
 
 def _is_zero(c: Conversion, zero: Value) -> bool:

@@ -10,7 +10,6 @@ import numpy as np
 from aivmc.backends.build import build_artifact
 from aivmc.backends.cpu.targets import TARGETS as ALL_TARGETS
 from aivmc.ir.builder import Builder
-from aivmc.ir.constants import Constant
 from aivmc.ir.core import Bounds, Function, Module, Value
 from aivmc.ir.dims import Dim, symbol, symbols
 from aivmc.ir.interpret import interpret
@@ -34,15 +33,9 @@ TARGETS = tuple(t.name for t in _RUNNABLE if not t.lacks)
 def executor(module: Module, target: str) -> Executor:
     """The canonical program compiled, ready to run."""
     artifact = build_artifact(module, target)
-    constants: dict[str, Array] = {
-        value.digest: value.data
-        for op in module.walk()
-        for value in op.attributes.values()
-        if isinstance(value, Constant)
-    }
     packed = {digest: array for digest, (_, array) in artifact.packed.items()}
     plan = Plan.from_json(artifact.plan)
-    return Executor(Signature.of(module), plan, artifact.code, constants | packed)
+    return Executor(Signature.of(module), plan, artifact.code, artifact.constants | packed)
 
 
 def assert_compiled(

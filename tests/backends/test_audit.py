@@ -90,6 +90,8 @@ REFUSED = {
     "floating-point environment": "call void @llvm.x86.sse.ldmxcsr(ptr %a)",
     "library call": "%y = call float @expf(float %x)",
     "fma library call": "%y = call float @fmaf(float %x, float %x, float %x)",
+    "saturating products": "%y = call <16 x i16> @llvm.x86.avx2.pmadd.ub.sw(<32 x i8> undef)",
+    "saturating dot product": "%y = call <16 x i32> @llvm.x86.avx512.vpdpbusds.512(ptr %a)",
     "look-alike": "%y = call float @llvm.fmax(float %x)",
     "indirect call": "call void %a(float %x)",
     "inline assembly": 'call void asm sideeffect "fldz", ""()',

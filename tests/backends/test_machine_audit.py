@@ -62,6 +62,7 @@ REFUSED = {
     "vrsqrt14pd": "62 f2 fd 48 4e c0",
     "vpmaddubsw": "c4 e2 7d 04 c1",
     "saturating dot product": "62 f2 7d 48 51 c1",  # vpdpbusds
+    "saturating dot product of pairs": "62 f2 7d 48 53 c1",  # vpdpwssds
     "bf16 dot product": "62 f2 76 48 52 c2",  # vdpbf16ps
     "vdpps": "c4 e3 7d 40 c1 ff",
     "rounding in the instruction": "62 f1 7c 78 58 c1",  # vaddps zmm0, zmm0, zmm1, {rz-sae}

@@ -21,6 +21,7 @@ from aivmc.compiler import canonicalize
 from aivmc.ir.interpret import interpret
 from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.numpy_float import fma_f32, fma_f64
+from aivmc.ir.types import DType
 from tests.backends.test_llvm_route import (
     LANES,
     Loaded,
@@ -75,10 +76,12 @@ def test_the_code_sets_the_floating_point_environment(target: CpuTarget) -> None
 
 @each_target
 def test_tiles_fit_the_registers(target: CpuTarget) -> None:
-    for rows, panels in itertools.product((1, 2, 7, 49, 128, 3136), (1, 4, 32, 64)):
-        tile = choose_tile(target, rows, panels)
-        held = tile.rows * tile.panels * LANES * 32 // target.vector_bits
-        assert held < target.registers
+    """Those of f32, and of integers in pairs, whose accumulators are twice as wide."""
+    shapes = itertools.product((1, 2, 7, 49, 128, 3136), (1, 4, 32, 64))
+    for (rows, panels), bits in itertools.product(shapes, (LANES * 32, LANES * 64)):
+        tile = choose_tile(target, rows, panels, bits)
+        held = tile.rows * tile.panels * bits // target.vector_bits
+        assert held < target.registers or (tile.rows, tile.panels) == (1, 1)
 
 
 def test_native_is_of_this_architecture() -> None:
@@ -140,6 +143,17 @@ def test_f16_by_bits() -> None:
     x = np.concatenate([wide, ties, *near, specials("float32", 1000)])
     with np.errstate(over="ignore", invalid="ignore"):
         assert same_bits(emit_float.to_f16(emit, x), x.astype(np.float16))
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.U16, DType.I16])
+def test_small_integers_by_sums(dtype: DType) -> None:
+    """Truncated, saturating, 0 for NaN: as by f64, which holds every step."""
+    limits: Any = np.iinfo(str(dtype.numpy))
+    near = np.array([limits.min, limits.max, 0], np.float32)
+    edges = [near + np.float32(d) for d in (-1, -0.5, -(2.0**-12), 0, 2.0**-12, 0.5, 1, 1.5)]
+    x = np.concatenate([specials("float32", 5000), *edges])
+    exact = np.clip(np.trunc(np.nan_to_num(x.astype(np.float64))), limits.min, limits.max)
+    assert same_bits(emit_float.to_small_integer(NumpyEmit(), x, dtype), exact.astype(dtype.numpy))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -61,6 +61,7 @@ def op_cases() -> list[Case]:
         _convolutions(),
         _integers(),
         _random(),
+        _quantized(),
     ]
 
 
@@ -189,3 +190,33 @@ def _random() -> Case:
         helper.make_node("Bernoulli", ["x"], ["heads"]),
     ]
     return _case("random", nodes, {"x": specials("float32", 99).reshape(3, 33)})
+
+
+def _quantized() -> Case:
+    """Bytes of both signs, with zero points; k is a multiple of nothing."""
+    random = np.random.default_rng(7)
+    inputs: dict[str, Array] = {}
+    constants: dict[str, Any] = {"scale": np.float32(0.02), "bias": np.arange(21, dtype="i4")}
+    nodes: list[Any] = []
+    for sign, dtype in (("u", np.uint8), ("s", np.int8)):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        for name, shape in (("a", (7, 70)), ("x", (1, 6, 9, 8))):
+            inputs[name + sign] = random.integers(low, high, shape, dtype, endpoint=True)
+        for name, shape in (("w", (70, 19)), ("k", (21, 6, 3, 3)), ("d", (6, 1, 3, 3))):
+            extreme = random.integers(0, 3, shape)
+            any_ = random.integers(low, high, shape, dtype, endpoint=True)
+            constants[name + sign] = np.choose(extreme, [low, high, any_]).astype(dtype)
+        constants["z" + sign] = dtype(17)
+    for left, right in ("us", "ss", "uu", "su"):
+        zeros, scales = (f"z{left}", f"z{right}"), ("scale", "scale")
+        both = [n for pair in zip(scales, zeros) for n in pair]
+        for op, x, w, more in (
+            ("MatMulInteger", "a", "w", {}),
+            ("ConvInteger", "x", "k", {"pads": [1, 0, 2, 1], "strides": [2, 1]}),
+            ("ConvInteger", "x", "d", {"pads": [1] * 4, "group": 6}),
+        ):
+            operands = [x + left, w + right, *zeros]
+            nodes.append(helper.make_node(op, operands, [f"{op}_{x}{left}_{w}{right}"], **more))
+        operands = [f"x{left}", *both[:2], f"k{right}", *both[2:], *both[:2], "bias"]
+        nodes.append(helper.make_node("QLinearConv", operands, [f"convolved_{left}{right}"]))
+    return _case("quantized", nodes, inputs, opset=13, **constants)

@@ -15,7 +15,7 @@ from aivmc.backends.cpu import entry, generate, llvm
 from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.code import Code
 from aivmc.backends.cpu.lower import lower as lower_op
-from aivmc.backends.cpu.schedules import direct, order
+from aivmc.backends.cpu.schedules import direct, inner_product, order
 from aivmc.backends.tir_emit import ScopedEmit, TirEmit, i64
 from aivmc.ir.core import Op
 from aivmc.ir.definition import definition
@@ -267,13 +267,21 @@ def skipping_zeros(emit: Any, a: Any, b: Any, total: Any) -> Any:
     return emit.select(emit.eq(a, emit.const(0, dtype)), total, emit.fma(a, b, total))
 
 
-def saturating(emit: Any, a: Any, b: Any, total: Any) -> Any:
-    """Integers stay within 16 bits."""
-    dtype = emit.dtype(a)
-    if dtype.is_float:
-        return emit.fma(a, b, total)
-    total = emit.minimum(emit.add(total, emit.mul(a, b)), emit.const(32767, dtype))
-    return emit.maximum(total, emit.const(-32768, dtype))
+def saturating(patch: pytest.MonkeyPatch) -> None:
+    """What integers are multiplied to, and added to, stays within 16 bits."""
+    pairs = inner_product._multiplied_pairs
+
+    def clamped(emit: Any, x: Any) -> Any:
+        x = emit.minimum(x, emit.const(32767, emit.dtype(x)))
+        return emit.maximum(x, emit.const(-32768, emit.dtype(x)))
+
+    def less(emit: Any, old: Any, product: Any) -> Any:
+        return clamped(emit, emit.sub(old, product))
+
+    patch.setattr(inner_product, "_less", less)
+    patch.setattr(
+        inner_product, "_multiplied_pairs", lambda emit, *xs: clamped(emit, pairs(emit, *xs))
+    )
 
 
 def descending(patch: pytest.MonkeyPatch) -> None:

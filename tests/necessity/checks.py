@@ -95,6 +95,22 @@ def _product(a: Array, b: Array) -> Any:
     return kernel.run({"x0": a, "x1": b})["y0"]
 
 
+def _multiplies_packed_bytes() -> None:
+    """255 · 127 twice is more than 16 bits hold."""
+    random = np.random.default_rng(5)
+    x, w = (
+        random.integers(200, 256, (3, 40), np.uint8),
+        random.integers(100, 128, (40, 20), np.int8),
+    )
+    argument = Value(TensorType(DType.U8, x.shape), "x")
+    b = Builder((argument,))
+    region = b.terminate("return", b.op("det.matmul", argument, b.constant(w), block=0))
+    module = Module({"main": Function("main", region, ("out",))}, "canonical", {})
+    got = executor(module, TARGET).run({"x": x})["out"]
+    assert got.tolist() == (x.astype(int) @ w.astype(int)).tolist()
+
+
 MULTIPLY_ADD = Check("x · y + z, compiled, against the reference", _multiplies_and_adds)
 ENVIRONMENT = Check("a kernel called with other rounding and flushing", _ignores_the_environment)
 BATCH = Check("a row alone and the same among others", _same_alone_and_in_a_batch)
+PACKED = Check("bytes by constant weights, against plain arithmetic", _multiplies_packed_bytes)

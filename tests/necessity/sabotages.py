@@ -15,7 +15,15 @@ from aivmc.backends.cpu.schedules import order
 from aivmc.ir.ops import _philox, cast, gather, random
 from tests.necessity import breaking as broken
 from tests.necessity.breaking import Break, changes, defines, emits, rewrites, sets
-from tests.necessity.checks import BATCH, ENVIRONMENT, MULTIPLY_ADD, Check, audit, vectors
+from tests.necessity.checks import (
+    BATCH,
+    ENVIRONMENT,
+    MULTIPLY_ADD,
+    PACKED,
+    Check,
+    audit,
+    vectors,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "necessity.md"
 
@@ -107,10 +115,8 @@ SABOTAGES = tuple(
         (10, "blocks have 1024 elements", sets(order, "BLOCK", 1024), SUMS),
         (10, "ties go to the highest index", _last_tie, vectors("arg_max", "float32")),
         (10, "running sums descend", broken.descending, vectors("cumulative_sum", "float32")),
-        (
-            *(12, "a dot product of bytes saturates on the way"),
-            *(broken.accumulates(broken.saturating), vectors("matmul")),
-        ),
+        (12, "a product of bytes saturates on the way", broken.saturating, vectors("matmul")),
+        (12, "a dot product of packed bytes saturates on the way", broken.saturating, PACKED),
         (
             *(13, "indices outside wrap around"),
             *(sets(gather, "wrap_negative", broken.modulo_axis), vectors("gather")),

@@ -25,7 +25,10 @@ CASES = sorted(
     for path in (GOLDEN / pass_type.name).glob("*.air")
     if not path.name.endswith(".expect.air")
 )
-KEEP_BITS = ("canonicalize", "fold-constants", "infer-types", "canonical-nan")
+KEEP_BITS = (
+    *("canonicalize", "fold-constants", "infer-types", "canonical-nan"),
+    "separate-zero-points",
+)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, vector_index
-from aivmc.backends.cpu.schedules.geometry import Geometry, geometry_of
+from aivmc.backends.cpu.schedules.geometry import geometry_of
+from aivmc.backends.cpu.schedules.inner_product import InnerProduct, inner_product
 from aivmc.backends.cpu.schedules.tile import Operands, TileShape, choose_tile, compute_tile
 from aivmc.backends.cpu.targets import CpuTarget
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
@@ -25,29 +26,36 @@ _LIGHT = 24  # ops of an epilogue that is unrolled with its tile
 
 
 def lower_contract(kernel: Kernel, root: Op, target: CpuTarget, packed: bool) -> None:
-    """Fill in the function of a ``kernel.contract`` on f32 whose weights are packed, or a matrix
-    product of two activations."""
-    _Contraction(kernel, root, geometry_of(kernel, root, packed), target, packed).lower()
+    """Fill in the function of a ``kernel.contract`` whose weights are packed, or a matrix product
+    of two activations; on f32 or integers."""
+    a, b, result = (v.tensor.dtype for v in (*root.operands, root.result))
+    product = inner_product(kernel.emit, target, a, b, result, packed)
+    _Contraction(kernel, root, product, target, packed).lower()
 
 
 class _Contraction:
     """The loop nest: tasks, groups of panels, rows, tiles."""
 
     def __init__(
-        self, kernel: Kernel, root: Op, geometry: Geometry, target: CpuTarget, packed: bool
+        self, kernel: Kernel, root: Op, product: InnerProduct, target: CpuTarget, packed: bool
     ) -> None:
-        self.kernel, self.emit, self.geometry, self.packed = kernel, kernel.emit, geometry, packed
+        self.kernel, self.emit, self.product, self.packed = kernel, kernel.emit, product, packed
+        self.geometry = geometry = geometry_of(kernel, root, packed, product.group)
         self.a = kernel.tensors[root.operands[0]].array
         self.b = kernel.tensors[root.operands[1]].array
         columns = geometry.columns
         self.full = columns // LANES  # panels without a missing column
-        self.tile = choose_tile(target, geometry.rows, ceil_div(columns, LANES))
+        bits = product.pieces * product.lanes * product.dtype.bits
+        self.tile = choose_tile(target, geometry.rows, ceil_div(columns, LANES), bits)
         region = geometry.epilogue.region
         names = [op.name.removeprefix("det.") for op in region.ops]
         self.heavy = len(names) > _LIGHT or any(n in NAMES for n in names)
-        self.spare = i64(0)
+        self.scratch, self.spare = kernel.scratch, i64(0)
         if not packed and columns % LANES != 0:
-            self.spare = kernel.code.bind(kernel.take_scratch(geometry.chain.channels * LANES))
+            self.scratch = kernel.scratch_as(self.b.dtype)
+            self.spare = kernel.code.bind(
+                kernel.take_scratch(geometry.chain.channels * LANES, self.b.dtype)
+            )
 
     def lower(self) -> None:
         groups = self._groups()
@@ -163,24 +171,27 @@ class _Contraction:
     def _tile(
         self, code: Code, shape: TileShape, line: Expr, row: Expr, first: Expr, b_start: Expr
     ) -> None:
-        geometry, taps = self.geometry, self.geometry.chain.taps
+        geometry, product, taps = self.geometry, self.product, self.geometry.chain.taps
         a_base = code.bind(geometry.a_start(code, line, row))
         b_base = code.bind(b_start + first * geometry.b_panel)
         spare = shape.panels == 0 and not self.packed
         width = TileShape(shape.rows, max(shape.panels, 1))
 
-        def a(r: int, channel: Expr, tap: int) -> Expr:
-            offset = channel + geometry.a_taps[tap] + geometry.a_row * r
-            return self.a.load(a_base + offset)
+        def a(scope: Code, r: int, k: Expr, tap: int, count: int) -> Expr:
+            offset = k * product.group + geometry.a_taps[tap] + geometry.a_row * r
+            if count == product.group:
+                return self.a.load(a_base + offset, count)
+            return self._partial_group(scope, a_base + offset, count)
 
-        def b(panel: int, channel: Expr, tap: int) -> Expr:
-            step = channel * taps + tap
+        def b(panel: int, piece: int, k: Expr, tap: int) -> Expr:
+            step = k * taps + tap
             if spare:
-                return self.kernel.scratch.load(self.spare + step * LANES, LANES)
-            offset = step * geometry.b_step + geometry.b_panel * panel
-            return self.b.load(b_base + offset, LANES)
+                return self.scratch.load(self.spare + step * LANES, LANES)
+            offset = step * geometry.b_step + geometry.b_panel * panel + piece * product.width
+            return self.b.load(b_base + offset, product.width)
 
-        result = compute_tile(code, self.emit, width, geometry.chain, Operands(a, b))
+        operands = Operands(a, b)
+        result = compute_tile(code, self.emit, width, geometry.chain, operands, product)
         if self.heavy:
             self._finish_in_loop(code, shape.panels == 0, width, line, row, first, result)
             return
@@ -188,6 +199,16 @@ class _Contraction:
             outer = geometry.epilogue.outer(code, line, code.bind(row + r))
             for panel in range(width.panels):
                 self._finish(code, shape.panels == 0, outer, first + panel, result(r, panel))
+
+    def _partial_group(self, code: Code, start: Expr, count: int) -> Expr:
+        """The last ``count`` elements of a row, and zeros: what is in memory after them may be
+        outside of it."""
+        dtype, group = self.a.dtype, self.product.group
+        part = code.array(group, dtype)
+        part.store(code, i64(0), splat(self.emit.const(0, dtype), group))
+        for i in range(count):
+            part.store(code, i64(i), self.a.load(start + i))
+        return part.load(i64(0), group)
 
     def _finish_in_loop(
         self,
@@ -201,7 +222,7 @@ class _Contraction:
     ) -> None:
         """A long epilogue once for each vector of the tile, which waits in memory: unrolled, its
         values would crowd the accumulators out of the registers."""
-        tile = code.array(shape.rows * shape.panels * LANES, DType.F32)
+        tile = code.array(shape.rows * shape.panels * LANES, self.product.dtype)
         for r in range(shape.rows):
             for panel in range(shape.panels):
                 tile.store(code, i64((r * shape.panels + panel) * LANES), result(r, panel))
@@ -262,15 +283,15 @@ class _Contraction:
         """Copy the last columns of an activation into scratch memory, as a whole panel."""
         depth, columns = self.geometry.chain.channels, self.emit.dim(self.geometry.columns)
         column = code.bind(panel * LANES)
-        zero = self.emit.const(0.0, DType.F32)
+        zero = self.emit.const(0, self.b.dtype)
 
         def step(scope: Code, k: Expr) -> None:
             to = scope.bind(self.spare + k * LANES)
             source = scope.bind(b_start + k * columns + column)
-            self.kernel.scratch.store(scope, to, tirx.Broadcast(zero, LANES))
+            self.scratch.store(scope, to, tirx.Broadcast(zero, LANES))
             scope.loop(
                 columns - column,
-                lambda s, i: self.kernel.scratch.store(s, to + i, self.b.load(source + i)),
+                lambda s, i: self.scratch.store(s, to + i, self.b.load(source + i)),
             )
 
         code.loop(self.emit.dim(depth), step)

@@ -8,10 +8,10 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import LANES, Code, Kernel, delinearize, store_results, vector_index
 from aivmc.backends.cpu.schedules.geometry import static, taps_of
+from aivmc.backends.cpu.schedules.inner_product import one_by_one
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op
 from aivmc.ir.dims import product
-from aivmc.ir.types import DType
 
 _PIXELS = 8  # of a tile: enough chains to hide the latency of fma
 
@@ -47,6 +47,7 @@ class _Lines:
         self.kernel, self.emit, self.root = kernel, kernel.emit, root
         self.x, self.w = (kernel.tensors[v] for v in root.operands)
         self.taps = taps_of(static(self.w.type.shape[2:]))
+        self.product = one_by_one(self.emit, root.result.tensor.dtype)
 
     def compute(self, code: Code, index: Sequence[Expr], column: Expr, lanes: int) -> None:
         """All pixels of a line for ``lanes`` channels from ``column``."""
@@ -81,16 +82,19 @@ class _Lines:
         weights: Sequence[Expr],
         count: int,
     ) -> None:
-        zero = self.emit.const(0.0, DType.F32)
+        product, dtype = self.product, self.product.dtype
+        zero = self.emit.const(0.0 if dtype.is_float else 0, dtype)
         sums = [tirx.Broadcast(zero, lanes) if lanes > 1 else zero for _ in range(count)]
         for tap, weight in zip(self.taps, weights):
             for pixel in range(count):
-                x = code.bind(self.x.array.load(self._source(index, pixel, tap, column), lanes))
-                sums[pixel] = code.bind(self.emit.fma(x, weight, sums[pixel]))
+                source = self._source(index, pixel, tap, column)
+                x = code.bind(self.emit.cast(self.x.array.load(source, lanes), dtype))
+                sums[pixel] = code.bind(product.step(sums[pixel], x, weight))
         for pixel, total in enumerate(sums):
             channel = vector_index(column) if lanes > 1 else column
             at = [*index[:-1], code.bind(index[-1] + pixel), channel]
-            x = code.bind(self.emit.add(total, zero))
+            x = product.sums([total])
+            x = code.bind(self.emit.add(x, zero) if dtype.is_float else x)
             store_results(self.kernel, code, at, self.root.result, x)
 
     def _source(self, index: list[Expr], pixel: int, tap: Sequence[int], column: Expr) -> Expr:

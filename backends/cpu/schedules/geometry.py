@@ -1,7 +1,8 @@
 """What a contraction's code has to know of its operands: where rows, panels and results lie.
 
 The output is seen as lines of rows (pixels, or rows of a matrix) by columns (features). Constant
-weights are packed in panels of 16 columns, the same for every target.
+weights are packed in panels of 16 columns, the same for every target: f32 in k's order, bytes and
+i16 with four neighbours of k side by side.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from math import prod
 from aivmc.backends.artifact import Packing
 from aivmc.backends.cpu.code import LANES, Code, Kernel, Tensor, delinearize
 from aivmc.backends.cpu.schedules.collapse import axis_groups, collapse_region
+from aivmc.backends.cpu.schedules.inner_product import GROUP, PACKED_INTEGERS
 from aivmc.backends.cpu.schedules.tile import Chain
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op, Region, Value
-from aivmc.ir.dims import Dim, product
+from aivmc.ir.dims import Dim, ceil_div, product
 from aivmc.ir.types import DType
 
 Offset = Callable[[Code, Expr, Expr], Expr]  # of an element, for a line and a row
@@ -24,22 +26,41 @@ Offset = Callable[[Code, Expr, Expr], Expr]  # of an element, for a line and a r
 
 def packing(root: Op, weights: str) -> Packing | None:
     """How the second operand of a contraction, the constant with digest ``weights``, is packed:
-    panels of 16 features, in each k ascending, zeros beyond the last feature. None if it isn't."""
+    panels of 16 features, in each k ascending, zeros beyond the last feature and k. None if it
+    isn't."""
     type = root.operands[1].tensor
+    group = _group(root.operands[0].tensor.dtype, type.dtype)
     shape = static(type.shape)
-    if type.dtype is not DType.F32 or root.operands[0].tensor.dtype is not DType.F32:
+    if is_depthwise(root):
+        return _packed_features(weights, shape, 1) if group else None
+    if not group or not (_is_plain(root) if root.name == "det.conv" else prod(shape[:-2]) == 1):
         return None
-    if root.name == "det.matmul":
-        if prod(shape[:-2]) != 1:
-            return None
-        depth, columns = shape[-2:]
-        pad = (0,) * (len(shape) - 1) + (-columns % LANES,)
-        return Packing(weights, pad, (depth, -(-columns // LANES), LANES), (1, 0, 2))
-    if not _is_plain(root) and not is_depthwise(root):
-        return None
-    features, depth = shape[0], prod(shape[1:])
-    pad = (-features % LANES,) + (0,) * (len(shape) - 1)
-    return Packing(weights, pad, (-(-features // LANES), LANES, depth), (0, 2, 1))
+    return (_packed_features if root.name == "det.conv" else _packed_columns)(weights, shape, group)
+
+
+def _group(a: DType, b: DType) -> int:
+    """Neighbours of k that packed weights have side by side; 0 if weights are not packed."""
+    if a is b is DType.F32:
+        return 1
+    return GROUP if a in PACKED_INTEGERS and b in PACKED_INTEGERS else 0
+
+
+def _packed_columns(weights: str, shape: tuple[int, ...], group: int) -> Packing:
+    """[K, N] to [N/16][K/group][16][group]."""
+    depth, columns = (-(-d // by) for d, by in zip(shape[-2:], (group, LANES)))
+    pad = (*(0,) * (len(shape) - 2), -shape[-2] % group, -shape[-1] % LANES)
+    if group == 1:
+        return Packing(weights, pad, (depth, columns, LANES), (1, 0, 2))
+    return Packing(weights, pad, (depth, group, columns, LANES), (2, 0, 3, 1))
+
+
+def _packed_features(weights: str, shape: tuple[int, ...], group: int) -> Packing:
+    """[M, C, *taps] to [M/16][C/group][*taps][16][group]."""
+    features, channels, taps = -(-shape[0] // LANES), -(-shape[1] // group), prod(shape[2:])
+    pad = (-shape[0] % LANES, -shape[1] % group, *(0,) * (len(shape) - 2))
+    if group == 1:
+        return Packing(weights, pad, (features, LANES, channels * taps), (0, 2, 1))
+    return Packing(weights, pad, (features, LANES, channels, group, taps), (0, 2, 4, 1, 3))
 
 
 def _is_plain(root: Op) -> bool:
@@ -82,16 +103,17 @@ class Geometry:
     a_taps: Sequence[Expr]
     b_start: Callable[[Code, Expr], Expr]  # for a line
     b_panel: Expr
-    b_step: Expr  # for each channel and tap
+    b_step: Expr  # for each group of channels and tap
     epilogue: Epilogue
-    add_zero: bool  # convolutions end with + 0
+    add_zero: bool  # convolutions of floats end with + 0
 
 
-def geometry_of(kernel: Kernel, root: Op, packed: bool) -> Geometry:
-    """The geometry of a convolution with packed weights, or of a matrix product."""
+def geometry_of(kernel: Kernel, root: Op, packed: bool, group: int) -> Geometry:
+    """The geometry of a convolution with packed weights, ``group`` channels side by side, or of a
+    matrix product."""
     if root.name == "det.conv":
-        return _conv(kernel, root)
-    return _matmul_packed(kernel, root) if packed else _matmul_batched(kernel, root)
+        return _conv(kernel, root, group)
+    return _matmul_packed(kernel, root, group) if packed else _matmul_batched(kernel, root)
 
 
 def epilogue_of(region: Region, root: Op) -> Region:
@@ -130,7 +152,7 @@ def _by_lines(kernel: Kernel, root: Op) -> Epilogue:
     return Epilogue(region, memory, outer)
 
 
-def _matmul_packed(kernel: Kernel, root: Op) -> Geometry:
+def _matmul_packed(kernel: Kernel, root: Op, group: int) -> Geometry:
     emit, depth = kernel.emit, root.operands[0].tensor.shape[-1]
     return Geometry(
         lines=1,
@@ -141,8 +163,8 @@ def _matmul_packed(kernel: Kernel, root: Op) -> Geometry:
         a_row=emit.dim(depth),
         a_taps=(i64(0),),
         b_start=lambda code, line: i64(0),
-        b_panel=emit.dim(depth * LANES),
-        b_step=i64(LANES),
+        b_panel=emit.dim(_whole(depth, group) * LANES),
+        b_step=i64(LANES * group),
         epilogue=_flattened(kernel, root),
         add_zero=False,
     )
@@ -187,7 +209,12 @@ def _matrix_offset(
     return offset
 
 
-def _conv(kernel: Kernel, root: Op) -> Geometry:
+def _whole(depth: Dim, group: int) -> Dim:
+    """``depth`` as groups fill it."""
+    return ceil_div(depth, group) * group
+
+
+def _conv(kernel: Kernel, root: Op, group: int) -> Geometry:
     emit, shape = kernel.emit, root.result.tensor.shape
     x, w = (v.tensor.shape for v in root.operands)
     strides, dilations = root.attributes["strides"], root.attributes["dilations"]
@@ -216,10 +243,10 @@ def _conv(kernel: Kernel, root: Op) -> Geometry:
         a_row=pixel[-1] * strides[-1],
         a_taps=[tap_offset(tap) for tap in taps_of(window)],
         b_start=lambda code, line: i64(0),
-        b_panel=emit.dim(w[1] * prod(window) * LANES),
-        b_step=i64(LANES),
+        b_panel=emit.dim(_whole(w[1], group) * prod(window) * LANES),
+        b_step=i64(LANES * group),
         epilogue=_flattened(kernel, root) if flat else _by_lines(kernel, root),
-        add_zero=True,
+        add_zero=root.result.tensor.dtype.is_float,
     )
 
 
