@@ -22,11 +22,16 @@ from aivmc.ir.types import DType
 
 _ARITHMETIC_FLOATS = (DType.F32, DType.F64)
 _SUB_BYTE = tuple(t for t in DType if (t.is_integer or t is DType.F4E2M1) and t.bits < 8)
-_CANONICAL_NAN = {
+CANONICAL_NAN = {  # its bits (numerics, clause 2)
     DType.F64: 0x7FF8_0000_0000_0000,
     DType.F32: 0x7FC0_0000,
     DType.F16: 0x7E00,
     DType.BF16: 0x7FC0,
+    DType.F8E4M3FN: 0x7F,
+    DType.F8E4M3FNUZ: 0x80,
+    DType.F8E5M2: 0x7E,
+    DType.F8E5M2FNUZ: 0x80,
+    DType.F8E8M0: 0xFF,
 }
 _quiet = np.errstate(all="ignore")  # overflow, 0/0 and the like are results, not mistakes
 
@@ -34,9 +39,9 @@ _quiet = np.errstate(all="ignore")  # overflow, 0/0 and the like are results, no
 def canonical_nan(x: Array) -> Array:
     """``x`` with every NaN replaced by the one canonical NaN; types without one are unchanged."""
     dtype = DType.of(x.dtype)
-    if dtype not in _CANONICAL_NAN:
+    if dtype not in CANONICAL_NAN:
         return x
-    bits = np.array(_CANONICAL_NAN[dtype], dtype=f"u{x.dtype.itemsize}")
+    bits = np.array(CANONICAL_NAN[dtype], dtype=f"u{x.dtype.itemsize}")
     return np.where(np.isnan(x), bits.view(x.dtype), x)
 
 
@@ -201,7 +206,8 @@ class NumpyEmit:
 
     @_quiet
     def cast(self, x: Array, dtype: DType) -> Array:
-        """As in ``Emit``; to f8 without infinity, values beyond its range become NaN."""
+        """As in ``Emit``; to floats without infinity, values beyond the range become NaN, or the
+        largest one where there is no NaN either."""
         source = _require_real(x)
         _require_real_dtype(dtype)
         if source is dtype:
@@ -276,11 +282,7 @@ def _require_real_dtype(dtype: DType) -> None:
 def _widened(x: Array) -> Array:
     """Small floats as f32, small integers and bool as bytes: exact, and native to NumPy."""
     dtype = DType.of(x.dtype)
-    if dtype.is_float and dtype not in _ARITHMETIC_FLOATS:
-        return x.astype(np.float32)
-    if dtype in _SUB_BYTE:
-        return x.astype(np.int8 if dtype.is_signed else np.uint8)
-    return x.astype(np.uint8) if dtype is DType.BOOL else x
+    return x.astype(np.uint8) if dtype is DType.BOOL else x.astype(dtype.wide.numpy, copy=False)
 
 
 def _truncated_quotient(a: Array, b: Array) -> Array:

@@ -14,9 +14,9 @@ from tests.ir.ops.evaluate import special_floats, special_integers
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]  # operands, attributes
 
-FLOATS = (DType.F64, DType.F32, DType.F16, DType.BF16)
-INTEGERS = tuple(t for t in DType if t.is_integer and t.bits >= 8)
-NARROW = (DType.F32, DType.F16, DType.BF16)
+FLOATS = tuple(t for t in DType if t.is_float)
+INTEGERS = tuple(t for t in DType if t.is_integer)
+NARROW = tuple(t for t in FLOATS if t is not DType.F64)
 BOOL = np.array([False, True])
 _RANDOM = np.random.default_rng(20)
 
