@@ -215,6 +215,8 @@ def _count_call(line: str, callee: str | None, counts: Counter[str]) -> None:
         counts[callee] += 1
     if callee == "llvm.fma" and (vector := _FUSED.search(line)):
         counts["fma lanes"] += _register_lanes(vector[1], vector[2])
+    if callee == "llvm.vp.mul" and _BYTES.search(line):
+        counts["mul i8"] += 1
 
 
 def _register_lanes(lanes: str | None, element: str) -> int:
