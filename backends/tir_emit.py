@@ -48,10 +48,13 @@ _TO_TIR = {
     DType.BOOL: "bool",
 }
 _FROM_TIR = {name: dtype for dtype, name in _TO_TIR.items()}
-_NARROW = [t for t in _TO_TIR if t.wide is not t and t is not DType.F16]
 # Types that TVM can't generate code on. Their elements are held as their bits, in these integers;
 # what is beyond a type's width is 0.
-CODES = {t: DType.U16 if t.bits == 16 else DType.U8 for t in _NARROW}
+CODES: dict[DType, DType] = {
+    t: DType.U16 if t is DType.BF16 else DType.U8
+    for t in _TO_TIR
+    if t.wide is not t and t is not DType.F16
+}
 
 
 def is_emittable(dtype: DType) -> bool:
@@ -378,7 +381,7 @@ class TirEmit:
         if dtype is DType.BF16:
             return emit_float.from_bf16(self, x)
         if dtype.is_float:
-            code = self.cast(self.bitcast(x, self._bits_of(dtype)), DType.U32)
+            code = self.cast(self.bitcast(x, CODES.get(dtype, DType.U16)), DType.U32)
             return emit_float.decode(self, code, dtype)
         code = code_of(x)
         if dtype.is_unsigned:
@@ -410,12 +413,8 @@ class TirEmit:
             return emit_float.to_bf16(self, x)
         if dtype is not DType.F16 or "half" in self._lacks:
             code = emit_float.encode(self, x, dtype)
-            return self.bitcast(self.cast(code, self._bits_of(dtype)), dtype)
+            return self.bitcast(self.cast(code, CODES.get(dtype, DType.U16)), dtype)
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)
-
-    def _bits_of(self, dtype: DType) -> DType:
-        """The integer that holds the bits of a narrow float."""
-        return DType.U16 if dtype.bits == 16 else DType.U8
 
     def _saturating(self, x: Expr, dtype: DType) -> Expr:
         name = "llvm.fptosi.sat" if dtype.is_signed else "llvm.fptoui.sat"

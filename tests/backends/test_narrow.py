@@ -97,6 +97,6 @@ def test_what_else_is_in_a_byte_is_no_part_of_the_value(dtype: DType) -> None:
         yield from b.ops("det.top_k", x, axis=0, k=20, largest=True)
 
     constant = Constant(TensorType(dtype, (256,)), every)
-    scatter = {"axis": 0, "reduction": "none"}
+    scatter: dict[str, Any] = {"axis": 0, "reduction": "none"}
     indices = np.arange(9) * 31 - 7
     assert_compiled(program(types, body), [{"x": every, "i": indices}])

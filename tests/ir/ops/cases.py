@@ -58,12 +58,12 @@ def _cast() -> Iterator[Case]:
             yield (specials(source),), {"to": to}
         yield (np.array([0, 1], np.float32).astype(to.numpy),), {"to": DType.F32}
     small = {DType.F8E4M3FN: 4, DType.F8E5M2FNUZ: 3, DType.F4E2M1: 2, DType.F8E8M0: 1}
-    for to, digits in {DType.F32: 24, DType.F16: 11, DType.BF16: 8, **small}.items():
+    for narrow, digits in {DType.F32: 24, DType.F16: 11, DType.BF16: 8, **small}.items():
         # A little more than halfway: a wider type on the way would make it half.
-        yield (1 + 2.0**-digits + 2.0 ** -np.arange(digits + 1, 53),), {"to": to}
+        yield (1 + 2.0**-digits + 2.0 ** -np.arange(digits + 1, 53),), {"to": narrow}
         yield (
             (np.array([2**62 + 2 ** (62 - digits) + 1, 2**14 + 2 ** max(14 - digits, 0) + 1]),),
-            {"to": to},
+            {"to": narrow},
         )
 
 
