@@ -361,7 +361,7 @@ class TirEmit:
             return x
         if source in CODES:
             return self.cast(self._decoded(x), dtype)
-        if dtype.is_integer and dtype.bits < 8:
+        if dtype.is_integer and dtype.is_sub_byte:
             return self._narrow_integer(x, dtype)
         if dtype is DType.BOOL and not source.is_float:
             return tirx.NE(x, self._like(0, x))

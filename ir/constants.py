@@ -93,7 +93,7 @@ def tensor_bytes(array: Array) -> bytes | memoryview:
 def only_values(array: Array) -> Array:
     """``array``, of whose types narrower than a byte the rest of each byte is no part of the
     value, with that rest 0."""
-    bits = DType.of(array.dtype).bits
-    if not 1 < bits < 8:
+    dtype = DType.of(array.dtype)
+    if not dtype.is_sub_byte:
         return array
-    return np.bitwise_and(array.view(np.uint8), np.uint8((1 << bits) - 1)).view(array.dtype)
+    return np.bitwise_and(array.view(np.uint8), np.uint8((1 << dtype.bits) - 1)).view(array.dtype)

@@ -21,7 +21,6 @@ from aivmc.ir.numpy_float import (
 from aivmc.ir.types import DType
 
 _ARITHMETIC_FLOATS = (DType.F32, DType.F64)
-_SUB_BYTE = tuple(t for t in DType if (t.is_integer or t is DType.F4E2M1) and t.bits < 8)
 CANONICAL_NAN = {  # its bits (numerics, clause 2)
     DType.F64: 0x7FF8_0000_0000_0000,
     DType.F32: 0x7FC0_0000,
@@ -231,7 +230,7 @@ class NumpyEmit:
         if source.bits != dtype.bits or DType.BOOL in (source, dtype):
             raise TypeError(f"bitcast from {source.value} to {dtype.value}: widths differ")
         bits = np.asarray(x).view(f"u{x.dtype.itemsize}")
-        if source in _SUB_BYTE:  # the rest of the byte that holds it means nothing
+        if source.is_sub_byte:  # the rest of the byte that holds it means nothing
             bits = np.bitwise_and(bits, np.uint8((1 << source.bits) - 1))
         return bits.view(dtype.numpy)
 
@@ -256,14 +255,14 @@ def _require_float(*operands: Array) -> DType:
 
 def _require_numeric(*operands: Array) -> DType:
     dtype = _require_same(operands)
-    if dtype not in _ARITHMETIC_FLOATS and (not dtype.is_integer or dtype in _SUB_BYTE):
+    if dtype not in _ARITHMETIC_FLOATS and (not dtype.is_integer or dtype.is_sub_byte):
         raise TypeError(f"arithmetic is not defined on {dtype.value}: cast to f32 or i8 first")
     return dtype
 
 
 def _require_bits(*operands: Array) -> DType:
     dtype = _require_same(operands)
-    if dtype is not DType.BOOL and (not dtype.is_integer or dtype in _SUB_BYTE):
+    if dtype is not DType.BOOL and (not dtype.is_integer or dtype.is_sub_byte):
         raise TypeError(f"bit operations are not defined on {dtype.value}")
     return dtype
 
@@ -312,7 +311,7 @@ def _shift_count(a: Array, b: Array) -> tuple[int, Array]:
 
 def _wrap(x: Array, dtype: DType) -> Array:
     """An integer array modulo 2^bits of the integer ``dtype``."""
-    if dtype not in _SUB_BYTE:
+    if not dtype.is_sub_byte:
         return x.astype(dtype.numpy)
     low = x.astype(np.int8) & np.int8((1 << dtype.bits) - 1)
     sign = np.int8(1 << (dtype.bits - 1)) if dtype.is_signed else np.int8(0)

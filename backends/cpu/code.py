@@ -135,7 +135,7 @@ class Array:
         x = tirx.BufferLoad(self.buffer, [at])
         if self.dtype is DType.BOOL:
             return tirx.NE(x, splat(tirx.const(0, "uint8"), lanes_of(x)))
-        if 1 < self.dtype.bits < 8:  # what else is in the byte is no part of the value
+        if self.dtype.is_sub_byte:  # what else is in the byte is no part of the value
             mask = tirx.const((1 << self.dtype.bits) - 1, "uint8")
             x = tirx.bitwise_and(x, splat(mask, lanes_of(x)))
         return coded(x, self.dtype) if self.dtype in CODES else x
