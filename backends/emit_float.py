@@ -5,6 +5,8 @@ All are exact or rounded once, for every input.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aivmc.ir.emit import Emit, Scalar
 from aivmc.ir.types import DType
 
@@ -96,35 +98,93 @@ def from_bf16(emit: Emit, x: Scalar) -> Scalar:
     return emit.bitcast(emit.shl(bits, emit.const(16, DType.U32)), DType.F32)
 
 
-def to_f16(emit: Emit, x: Scalar) -> Scalar:
-    """f32 to f16 on bits, nearest even."""
-    bits = emit.bitcast(x, DType.U32)
+@dataclass(frozen=True)
+class Format:
+    """A float narrower than f32: a sign, an exponent, ``mantissa`` bits; subnormals below."""
+
+    mantissa: int
+    bias: int
+    largest: int  # code of the largest number, without the sign like the next
+    beyond: int  # code of what doesn't fit: infinity, NaN, or the largest number
+    nan: int  # code that NaN gets
+    sign: int = 0x80
+
+    @property
+    def unsigned_zero(self) -> bool:
+        """Whether what would be -0 is NaN."""
+        return self.nan == self.sign
+
+
+FORMATS = {
+    DType.F16: Format(10, 15, largest=0x7BFF, beyond=0x7C00, nan=0x7E00, sign=0x8000),
+    DType.F8E5M2: Format(2, 15, largest=0x7B, beyond=0x7C, nan=0x7E),
+    DType.F8E5M2FNUZ: Format(2, 16, largest=0x7F, beyond=0x80, nan=0x80),
+    DType.F8E4M3FN: Format(3, 7, largest=0x7E, beyond=0x7F, nan=0x7F),
+    DType.F8E4M3FNUZ: Format(3, 8, largest=0x7F, beyond=0x80, nan=0x80),
+    DType.F4E2M1: Format(1, 1, largest=0x7, beyond=0x7, nan=0x0, sign=0x8),
+}
+
+
+def encode(emit: Emit, x: Scalar, dtype: DType) -> Scalar:
+    """f32 to the bits of a narrower float, as u32, nearest even."""
+    if dtype is DType.F8E8M0:
+        return _to_exponent(emit, x)
+    f = FORMATS[dtype]
+    bits, lost = emit.bitcast(x, DType.U32), 23 - f.mantissa
     size = emit.and_(bits, _u32(emit, 0x7FFF_FFFF))
-    last = emit.and_(emit.shr(size, _u32(emit, 13)), _u32(emit, 1))
-    # An exponent less by 112, and what carries into the bits that are kept.
-    normal = emit.add(size, emit.add(last, _u32(emit, 2**32 + 0xFFF - (112 << 23))))
-    normal = emit.shr(normal, _u32(emit, 13))
-    # The last place of 0.5 in f32 is f16's smallest number: this addition rounds.
-    half = emit.add(emit.bitcast(size, DType.F32), emit.const(0.5, DType.F32))
-    tiny = emit.sub(emit.bitcast(half, DType.U32), _u32(emit, 0x3F00_0000))
-    result = emit.select(emit.lt(size, _u32(emit, 113 << 23)), tiny, normal)
-    result = emit.select(emit.lt(size, _u32(emit, 143 << 23)), result, _u32(emit, 0x7C00))
-    result = emit.select(emit.is_nan(x), _u32(emit, 0x7E00), result)
-    sign = emit.shr(emit.xor(bits, size), _u32(emit, 16))
-    return emit.bitcast(emit.cast(emit.or_(result, sign), DType.U16), DType.F16)
+    last = emit.and_(emit.shr(size, _u32(emit, lost)), _u32(emit, 1))
+    # An exponent less by the biases' difference, and what carries into the bits that are kept.
+    change = (1 << (lost - 1)) - 1 - ((127 - f.bias) << 23)
+    normal = emit.add(size, emit.add(last, _u32(emit, change % 2**32)))
+    normal = emit.shr(normal, _u32(emit, lost))
+    # A float whose last place is the format's smallest number: this addition rounds.
+    unit = 24 - f.bias - f.mantissa
+    moved = emit.add(emit.bitcast(size, DType.F32), emit.const(2.0**unit, DType.F32))
+    tiny = emit.sub(emit.bitcast(moved, DType.U32), _u32(emit, (unit + 127) << 23))
+    result = emit.select(emit.lt(size, _u32(emit, (128 - f.bias) << 23)), tiny, normal)
+    result = emit.select(emit.lt(_u32(emit, f.largest), result), _u32(emit, f.beyond), result)
+    sign = emit.shr(emit.xor(bits, size), _u32(emit, 32 - f.sign.bit_length()))
+    if f.unsigned_zero:
+        sign = emit.select(emit.eq(result, _u32(emit, 0)), result, sign)
+    return emit.select(emit.is_nan(x), _u32(emit, f.nan), emit.or_(result, sign))
 
 
-def from_f16(emit: Emit, x: Scalar) -> Scalar:
-    """f16 to f32 on bits: in f32's places they have an exponent too small by 112, subnormals too,
-    which a product mends exactly."""
-    bits = emit.cast(emit.bitcast(x, DType.U16), DType.U32)
-    size = emit.shl(emit.and_(bits, _u32(emit, 0x7FFF)), _u32(emit, 13))
-    scaled = emit.mul(emit.bitcast(size, DType.F32), emit.const(2.0**112, DType.F32))
-    finite = emit.lt(size, _u32(emit, 0x7C00 << 13))
-    special = emit.or_(size, _u32(emit, 0x7F80_0000))
-    result = emit.select(finite, emit.bitcast(scaled, DType.U32), special)
-    sign = emit.shl(emit.and_(bits, _u32(emit, 0x8000)), _u32(emit, 16))
-    return emit.bitcast(emit.or_(result, sign), DType.F32)
+def decode(emit: Emit, code: Scalar, dtype: DType) -> Scalar:
+    """The f32 that a narrower float's bits, as u32, mean; exact."""
+    if dtype is DType.F8E8M0:
+        return _from_exponent(emit, code)
+    f = FORMATS[dtype]
+    size, lost = emit.and_(code, _u32(emit, f.sign - 1)), 23 - f.mantissa
+    places = emit.shl(size, _u32(emit, lost))
+    normal = emit.add(places, _u32(emit, (127 - f.bias) << 23))
+    count = emit.cast(emit.bitcast(size, DType.I32), DType.F32)
+    tiny = emit.mul(count, emit.const(2.0 ** (1 - f.bias - f.mantissa), DType.F32))
+    few = emit.lt(size, _u32(emit, 1 << f.mantissa))
+    result = emit.select(few, emit.bitcast(tiny, DType.U32), normal)
+    if f.largest < f.sign - 1:  # infinity and NaN, or NaN alone
+        special = emit.or_(places, _u32(emit, 0x7F80_0000))
+        result = emit.select(emit.lt(_u32(emit, f.largest), size), special, result)
+    sign = emit.shl(emit.xor(code, size), _u32(emit, 32 - f.sign.bit_length()))
+    result = emit.or_(result, sign)
+    if f.unsigned_zero:
+        result = emit.select(emit.eq(code, _u32(emit, f.nan)), _u32(emit, 0x7FC0_0000), result)
+    return emit.bitcast(result, DType.F32)
+
+
+def _to_exponent(emit: Emit, x: Scalar) -> Scalar:
+    """To f8e8m0, a power of two without sign or zero: nearest, ties up. Half a place carries into
+    the exponent; among subnormals, the least power 2^-127 has the second bit as its place."""
+    bits, least = emit.bitcast(x, DType.U32), _u32(emit, 0x0080_0000)
+    half = emit.select(emit.lt(bits, least), _u32(emit, 1 << 21), _u32(emit, 1 << 22))
+    code = emit.shr(emit.add(bits, half), _u32(emit, 23))
+    return emit.select(emit.lt(emit.const(0.0, DType.F32), x), code, _u32(emit, 0xFF))
+
+
+def _from_exponent(emit: Emit, code: Scalar) -> Scalar:
+    bits = emit.shl(code, _u32(emit, 23))
+    bits = emit.select(emit.eq(code, _u32(emit, 0)), _u32(emit, 1 << 22), bits)
+    bits = emit.select(emit.eq(code, _u32(emit, 0xFF)), _u32(emit, 0x7FC0_0000), bits)
+    return emit.bitcast(bits, DType.F32)
 
 
 def to_small_integer(emit: Emit, x: Scalar, dtype: DType) -> Scalar:

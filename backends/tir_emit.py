@@ -27,17 +27,34 @@ _TO_TIR = {
     DType.F32: "float32",
     DType.F16: "float16",
     DType.BF16: "bfloat16",
+    DType.F8E4M3FN: "float8_e4m3fn",
+    DType.F8E4M3FNUZ: "float8_e4m3fnuz",
+    DType.F8E5M2: "float8_e5m2",
+    DType.F8E5M2FNUZ: "float8_e5m2fnuz",
+    DType.F8E8M0: "float8_e8m0fnu",
+    DType.F4E2M1: "float4_e2m1fn",
     DType.I64: "int64",
     DType.I32: "int32",
     DType.I16: "int16",
     DType.I8: "int8",
+    DType.I4: "int4",
+    DType.I2: "int2",
     DType.U64: "uint64",
     DType.U32: "uint32",
     DType.U16: "uint16",
     DType.U8: "uint8",
+    DType.U4: "uint4",
+    DType.U2: "uint2",
     DType.BOOL: "bool",
 }
 _FROM_TIR = {name: dtype for dtype, name in _TO_TIR.items()}
+# Types that TVM can't generate code on. Their elements are held as their bits, in these integers;
+# what is beyond a type's width is 0.
+CODES: dict[DType, DType] = {
+    t: DType.U16 if t is DType.BF16 else DType.U8
+    for t in _TO_TIR
+    if t.wide is not t and t is not DType.F16
+}
 
 
 def is_emittable(dtype: DType) -> bool:
@@ -62,19 +79,19 @@ def dtype_of(x: Expr) -> DType:
 
 def splat(x: Expr, lanes: int) -> Expr:
     """``x`` with ``lanes`` lanes: repeated if it is a scalar."""
-    if dtype_of(x) is DType.BF16:
-        return bf16_of_bits(splat(bits_of_bf16(x), lanes))
+    if dtype_of(x) in CODES:
+        return coded(splat(code_of(x), lanes), dtype_of(x))
     return x if lanes_of(x) == lanes else tirx.Broadcast(x, lanes)
 
 
-def bf16_of_bits(bits: Expr) -> Expr:
-    """A bf16 expression. TVM can't generate code on these: every one is made here, and taken apart
-    again before it gets to be code."""
-    return tirx.reinterpret(tir_type(DType.BF16, lanes_of(bits)), bits)
+def coded(code: Expr, dtype: DType) -> Expr:
+    """An expression of one of ``CODES``. TVM can't generate code on these: every one is made here,
+    and taken apart again before it gets to be code."""
+    return tirx.call_intrin(tir_type(dtype, lanes_of(code)), "tirx.reinterpret", code)
 
 
-def bits_of_bf16(x: Expr) -> Expr:
-    """What :func:`bf16_of_bits` was given."""
+def code_of(x: Expr) -> Expr:
+    """What :func:`coded` was given."""
     return x.args[0]
 
 
@@ -117,11 +134,11 @@ class TirEmit:
         return dtype_of(x)
 
     def const(self, value: float | int | bool, dtype: DType) -> Expr:
-        if dtype.is_float and dtype.bits < 32:
+        if dtype in CODES:
+            code = NumpyEmit().const(value, dtype).view(CODES[dtype].numpy)
+            return coded(tirx.const(int(code), tir_type(CODES[dtype])), dtype)
+        if dtype is DType.F16:
             value = float(NumpyEmit().const(value, dtype))
-        if dtype is DType.BF16:
-            bits = NumpyEmit().const(value, dtype).view("u2")
-            return bf16_of_bits(tirx.const(int(bits), "uint16"))
         if dtype.is_float:
             return tirx.const(float(value), tir_type(dtype))
         return tirx.const(value, tir_type(dtype))
@@ -257,10 +274,11 @@ class TirEmit:
 
     def _comparable(self, a: Expr, b: Expr) -> tuple[Expr, Expr]:
         """Operands that TVM does not know to be the same expression (``x == x`` is not true of
-        NaN), and narrow floats as f32."""
+        NaN), and narrow types as wide ones."""
         a, b = self._match(a, b)
-        if self.dtype(a).is_float and self.dtype(a).bits < 32:
-            a, b = self.cast(a, DType.F32), self.cast(b, DType.F32)
+        wide = self.dtype(a).wide
+        if wide is not self.dtype(a):
+            a, b = self.cast(a, wide), self.cast(b, wide)
         if self.dtype(a).is_float:
             return self._opaque(a), b
         if self.dtype(a) is DType.BOOL:
@@ -273,6 +291,8 @@ class TirEmit:
         return self._call("llvm.fma", x, one, zero)
 
     def is_nan(self, x: Expr) -> Expr:
+        if self.dtype(x) not in _INFINITY_BITS:
+            x = self.cast(x, DType.F32)
         dtype = self.dtype(x)
         bits = self._bits_type(dtype)
         magnitude = self.and_(self.bitcast(x, bits), self.const((1 << (dtype.bits - 1)) - 1, bits))
@@ -331,31 +351,57 @@ class TirEmit:
     def select(self, condition: Expr, a: Expr, b: Expr) -> Expr:
         a, b = self._match(a, b)
         lanes = max(lanes_of(condition), lanes_of(a))
-        if self.dtype(a) is DType.BF16:
-            bits = (self.bitcast(x, DType.U16) for x in (a, b))
-            return self.bitcast(self.select(condition, *bits), DType.BF16)
+        if self.dtype(a) in CODES:
+            return coded(self.select(condition, code_of(a), code_of(b)), self.dtype(a))
         return tirx.Select(splat(condition, lanes), splat(a, lanes), splat(b, lanes))
 
     def cast(self, x: Expr, dtype: DType) -> Expr:
         source = self.dtype(x)
         if source is dtype:
             return x
+        if source in CODES:
+            return self.cast(self._decoded(x), dtype)
+        if dtype.is_integer and dtype.is_sub_byte:
+            return self._narrow_integer(x, dtype)
         if dtype is DType.BOOL and not source.is_float:
             return tirx.NE(x, self._like(0, x))
         if dtype is DType.BOOL:
             return self.not_(self.eq(x, self._like(0, x)))
         if source.is_float and dtype.is_integer:
             return self._saturating(x, dtype)
-        if source is DType.BF16:
-            return self.cast(emit_float.from_bf16(self, x), dtype)
         if source is DType.F16 and "half" in self._lacks:
-            return self.cast(emit_float.from_f16(self, x), dtype)
+            return self.cast(self._decoded(x), dtype)
         if dtype.is_float and dtype.bits < 32:
             return self._narrowed(x, dtype)
         return tirx.Cast(tir_type(dtype, lanes_of(x)), x)
 
+    def _decoded(self, x: Expr) -> Expr:
+        """An element of a narrow type as its wide one; exact."""
+        dtype = self.dtype(x)
+        if dtype is DType.BF16:
+            return emit_float.from_bf16(self, x)
+        if dtype.is_float:
+            code = self.cast(self.bitcast(x, CODES.get(dtype, DType.U16)), DType.U32)
+            return emit_float.decode(self, code, dtype)
+        code = code_of(x)
+        if dtype.is_unsigned:
+            return code
+        sign = self.const(1 << (dtype.bits - 1), DType.I8)
+        return self.sub(self.xor(self.bitcast(code, DType.I8), sign), sign)
+
+    def _narrow_integer(self, x: Expr, dtype: DType) -> Expr:
+        """Of less than a byte: floats saturate at the byte's limits and then at its own."""
+        wide, is_float = self.cast(x, dtype.wide), self.dtype(x).is_float
+        if is_float:
+            high = (1 << (dtype.bits - dtype.is_signed)) - 1
+            wide = self.minimum(wide, self.const(high, dtype.wide))
+        if is_float and dtype.is_signed:
+            wide = self.maximum(wide, self.const(-(1 << (dtype.bits - 1)), dtype.wide))
+        mask = self.const((1 << dtype.bits) - 1, DType.U8)
+        return coded(self.and_(self.bitcast(wide, DType.U8), mask), dtype)
+
     def _narrowed(self, x: Expr, dtype: DType) -> Expr:
-        """A float of 16 bits from anything but bf16, rounded once."""
+        """A narrow float from anything that isn't one of ``CODES``, rounded once."""
         source = self.dtype(x)
         if source.is_integer and source.bits == 64:
             x = emit_float.integer_to_odd(self, x)
@@ -365,11 +411,9 @@ class TirEmit:
             x = emit_float.to_odd(self, x)
         if dtype is DType.BF16:
             return emit_float.to_bf16(self, x)
-        if "half" in self._lacks:
-            return emit_float.to_f16(self, x)
-        return self._converted(x, dtype)
-
-    def _converted(self, x: Expr, dtype: DType) -> Expr:
+        if dtype is not DType.F16 or "half" in self._lacks:
+            code = emit_float.encode(self, x, dtype)
+            return self.bitcast(self.cast(code, CODES.get(dtype, DType.U16)), dtype)
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)
 
     def _saturating(self, x: Expr, dtype: DType) -> Expr:
@@ -381,12 +425,14 @@ class TirEmit:
         return tirx.call_llvm_pure_intrin(tir_type(dtype, lanes_of(x)), name, x)
 
     def bitcast(self, x: Expr, dtype: DType) -> Expr:
-        if self.dtype(x) is DType.BF16:
-            x = bits_of_bf16(x)
         if self.dtype(x) is dtype:
             return x
-        if dtype is DType.BF16:
-            return bf16_of_bits(self.bitcast(x, DType.U16))
+        if self.dtype(x) in CODES:
+            x = code_of(x)
+        if dtype in CODES:
+            return coded(self.bitcast(x, CODES[dtype]), dtype)
+        if self.dtype(x) is dtype:
+            return x
         return tirx.reinterpret(tir_type(dtype, lanes_of(x)), x)
 
     # Helpers

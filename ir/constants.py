@@ -23,7 +23,7 @@ class Constant:
 
     def __init__(self, type: TensorType, data: Array | None, digest: str | None = None) -> None:
         self.type = type
-        self._data = data
+        self._data = None if data is None else only_values(data)
         self._digest = digest
 
     @staticmethod
@@ -87,8 +87,13 @@ def tensor_bytes(array: Array) -> bytes | memoryview:
     contiguous = np.ascontiguousarray(array)
     if contiguous.dtype.byteorder == ">":
         contiguous = contiguous.astype(contiguous.dtype.newbyteorder("<"))
-    data: Array = contiguous.reshape(-1).view(np.uint8)
-    bits = DType.of(contiguous.dtype).bits
-    if 1 < bits < 8:
-        data = data & ((1 << bits) - 1)  # the rest of the byte is no part of the value
-    return memoryview(data.data)
+    return memoryview(only_values(contiguous).reshape(-1).view(np.uint8).data)
+
+
+def only_values(array: Array) -> Array:
+    """``array``, of whose types narrower than a byte the rest of each byte is no part of the
+    value, with that rest 0."""
+    dtype = DType.of(array.dtype)
+    if not dtype.is_sub_byte:
+        return array
+    return np.bitwise_and(array.view(np.uint8), np.uint8((1 << dtype.bits) - 1)).view(array.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 import aivmc.ir.ops  # noqa: F401 - registers the definitions
 from aivmc.ir.binding import InputError, bind_symbols
-from aivmc.ir.constants import Array
+from aivmc.ir.constants import Array, only_values
 from aivmc.ir.core import Module, Op, Region, Value
 from aivmc.ir.definition import OpDef, definition, is_defined
 from aivmc.ir.dims import Expr, evaluate
@@ -41,7 +41,8 @@ def interpret(
         if arrays[name].dtype != type.dtype.numpy:
             raise InputError(f"input {name!r} must be {type}, not {arrays[name].dtype}")
     run = _Run(symbols, trace, seed)
-    outputs = run.region(main.region, [arrays[name] for name, _ in arguments], {})
+    given = [only_values(arrays[name]) for name, _ in arguments]
+    outputs = run.region(main.region, given, {})
     return dict(zip(main.output_names, outputs))
 
 

@@ -21,12 +21,16 @@ from aivmc.ir.numpy_float import (
 from aivmc.ir.types import DType
 
 _ARITHMETIC_FLOATS = (DType.F32, DType.F64)
-_SUB_BYTE = tuple(t for t in DType if (t.is_integer or t is DType.F4E2M1) and t.bits < 8)
-_CANONICAL_NAN = {
+CANONICAL_NAN = {  # its bits (numerics, clause 2)
     DType.F64: 0x7FF8_0000_0000_0000,
     DType.F32: 0x7FC0_0000,
     DType.F16: 0x7E00,
     DType.BF16: 0x7FC0,
+    DType.F8E4M3FN: 0x7F,
+    DType.F8E4M3FNUZ: 0x80,
+    DType.F8E5M2: 0x7E,
+    DType.F8E5M2FNUZ: 0x80,
+    DType.F8E8M0: 0xFF,
 }
 _quiet = np.errstate(all="ignore")  # overflow, 0/0 and the like are results, not mistakes
 
@@ -34,9 +38,9 @@ _quiet = np.errstate(all="ignore")  # overflow, 0/0 and the like are results, no
 def canonical_nan(x: Array) -> Array:
     """``x`` with every NaN replaced by the one canonical NaN; types without one are unchanged."""
     dtype = DType.of(x.dtype)
-    if dtype not in _CANONICAL_NAN:
+    if dtype not in CANONICAL_NAN:
         return x
-    bits = np.array(_CANONICAL_NAN[dtype], dtype=f"u{x.dtype.itemsize}")
+    bits = np.array(CANONICAL_NAN[dtype], dtype=f"u{x.dtype.itemsize}")
     return np.where(np.isnan(x), bits.view(x.dtype), x)
 
 
@@ -201,7 +205,8 @@ class NumpyEmit:
 
     @_quiet
     def cast(self, x: Array, dtype: DType) -> Array:
-        """As in ``Emit``; to f8 without infinity, values beyond its range become NaN."""
+        """As in ``Emit``; to floats without infinity, values beyond the range become NaN, or the
+        largest one where there is no NaN either."""
         source = _require_real(x)
         _require_real_dtype(dtype)
         if source is dtype:
@@ -225,7 +230,7 @@ class NumpyEmit:
         if source.bits != dtype.bits or DType.BOOL in (source, dtype):
             raise TypeError(f"bitcast from {source.value} to {dtype.value}: widths differ")
         bits = np.asarray(x).view(f"u{x.dtype.itemsize}")
-        if source in _SUB_BYTE:  # the rest of the byte that holds it means nothing
+        if source.is_sub_byte:  # the rest of the byte that holds it means nothing
             bits = np.bitwise_and(bits, np.uint8((1 << source.bits) - 1))
         return bits.view(dtype.numpy)
 
@@ -250,14 +255,14 @@ def _require_float(*operands: Array) -> DType:
 
 def _require_numeric(*operands: Array) -> DType:
     dtype = _require_same(operands)
-    if dtype not in _ARITHMETIC_FLOATS and (not dtype.is_integer or dtype in _SUB_BYTE):
+    if dtype not in _ARITHMETIC_FLOATS and (not dtype.is_integer or dtype.is_sub_byte):
         raise TypeError(f"arithmetic is not defined on {dtype.value}: cast to f32 or i8 first")
     return dtype
 
 
 def _require_bits(*operands: Array) -> DType:
     dtype = _require_same(operands)
-    if dtype is not DType.BOOL and (not dtype.is_integer or dtype in _SUB_BYTE):
+    if dtype is not DType.BOOL and (not dtype.is_integer or dtype.is_sub_byte):
         raise TypeError(f"bit operations are not defined on {dtype.value}")
     return dtype
 
@@ -276,11 +281,7 @@ def _require_real_dtype(dtype: DType) -> None:
 def _widened(x: Array) -> Array:
     """Small floats as f32, small integers and bool as bytes: exact, and native to NumPy."""
     dtype = DType.of(x.dtype)
-    if dtype.is_float and dtype not in _ARITHMETIC_FLOATS:
-        return x.astype(np.float32)
-    if dtype in _SUB_BYTE:
-        return x.astype(np.int8 if dtype.is_signed else np.uint8)
-    return x.astype(np.uint8) if dtype is DType.BOOL else x
+    return x.astype(np.uint8) if dtype is DType.BOOL else x.astype(dtype.wide.numpy, copy=False)
 
 
 def _truncated_quotient(a: Array, b: Array) -> Array:
@@ -310,7 +311,7 @@ def _shift_count(a: Array, b: Array) -> tuple[int, Array]:
 
 def _wrap(x: Array, dtype: DType) -> Array:
     """An integer array modulo 2^bits of the integer ``dtype``."""
-    if dtype not in _SUB_BYTE:
+    if not dtype.is_sub_byte:
         return x.astype(dtype.numpy)
     low = x.astype(np.int8) & np.int8((1 << dtype.bits) - 1)
     sign = np.int8(1 << (dtype.bits - 1)) if dtype.is_signed else np.int8(0)

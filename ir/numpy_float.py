@@ -122,11 +122,24 @@ def integer_to_float(x: Array, dtype: DType) -> Array:
 
 
 def narrow_float(x: Array, dtype: DType) -> Array:
-    """An f64 array rounded once, nearest even, to ``dtype``."""
+    """An f64 array rounded once, nearest even, to ``dtype``; NaN is 0 where there is none."""
     if dtype in (DType.F64, DType.F32):
         return x.astype(dtype.numpy)
+    if dtype is DType.F8E8M0:
+        return _power_of_two(x)
+    if dtype is DType.F4E2M1:
+        x = np.where(np.isnan(x), 0.0, x)
     nearest = x.astype(np.float32)
     return _to_odd(nearest, x - nearest.astype(np.float64)).astype(dtype.numpy)
+
+
+def _power_of_two(x: Array) -> Array:
+    """f64 to f8e8m0: the nearest of 2^-127 ... 2^127, ties up; NaN for what is not above zero or
+    rounds beyond. (ml_dtypes rounds all between the two least up.)"""
+    fraction, exponent = np.frexp(x)  # the fraction is at least 1/2 and less than 1
+    code = np.maximum(exponent - 1 + (fraction >= 0.75) + 127, 0)
+    good = (x > 0) & np.isfinite(x) & (code < 0xFF)
+    return np.where(good, code, 0xFF).astype(np.uint8).view(DType.F8E8M0.numpy)
 
 
 def float_to_integer(x: Array, dtype: DType) -> Array:

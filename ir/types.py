@@ -76,6 +76,21 @@ class DType(Enum):
         digits = self.value.lstrip("bfiuc").split("e")[0]
         return int(digits)
 
+    @cached_property
+    def is_sub_byte(self) -> bool:
+        """Whether a value leaves room in the byte that holds it; bools don't count."""
+        return (self.is_float or self.is_integer) and self.bits < 8
+
+    @cached_property
+    def wide(self) -> DType:
+        """What arithmetic on elements is done in (numerics, clauses 4 and 5): f32 for narrower
+        floats, 8 bits for narrower integers, else the type itself."""
+        if self.is_float and self.bits < 32:
+            return DType.F32
+        if self.is_sub_byte:
+            return DType.I8 if self.is_signed else DType.U8
+        return self
+
     @staticmethod
     def of(dtype: Any) -> DType:
         """The element type of a NumPy dtype; ``KeyError`` where there is none."""

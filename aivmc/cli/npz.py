@@ -40,6 +40,8 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write the arrays in order of name, uncompressed. ``AivmcError`` where that fails."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in sorted(arrays.items()):
+            if array.dtype.isbuiltin != 1:  # one that NumPy's format can't say
+                array = array.view(f"V{array.itemsize}")
             entry = zipfile.ZipInfo(f"{name}.npy", _EARLIEST)
             with archive.open(entry, "w", force_zip64=True) as member:
                 member.write(_header(array))

@@ -97,7 +97,7 @@ def _tensor_array(tensor: Any, folder: Folder) -> Array:
 
 
 def _byte_length(dtype: DType, count: int) -> int:
-    if dtype.bits < 8 and dtype is not DType.BOOL:
+    if dtype.is_sub_byte:
         return -(-count * dtype.bits // 8)
     return count * dtype.numpy.itemsize
 
@@ -127,7 +127,7 @@ def _typed_bytes(tensor: Any, dtype: DType, count: int) -> Array:
     parts = 2 if dtype in (DType.C64, DType.C128) else 1
     field = _WIDE_FIELDS.get(dtype, "int32_data")
     values = getattr(tensor, field)
-    if dtype.bits < 8 and dtype is not DType.BOOL:
+    if dtype.is_sub_byte:
         _require_length(len(values), _byte_length(dtype, count), f"entries of {field}")
         return np.array(values, np.int64).astype(np.uint8)
     _require_length(len(values), count * parts, f"entries of {field}")

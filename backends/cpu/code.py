@@ -11,11 +11,12 @@ from tvm.ir import PointerType, PrimType
 from tvm.sym import Analyzer
 
 from aivmc.backends.tir_emit import (
+    CODES,
     Expr,
     ScopedEmit,
     TirEmit,
-    bf16_of_bits,
-    bits_of_bf16,
+    code_of,
+    coded,
     dtype_of,
     i64,
     lanes_of,
@@ -44,7 +45,7 @@ class Code:
         which TVM reasons about."""
         if isinstance(x, tirx.Var | tirx.IntImm):
             return x
-        if dtype_of(x) is DType.BF16:
+        if dtype_of(x) in CODES:
             return self.keep(x)
         variable = tirx.Var("v", x.ty.dtype)
         self.statements.append(tirx.Bind(variable, x))
@@ -116,9 +117,9 @@ class Code:
 
 
 def stored_type(dtype: DType) -> str:
-    """How TIR holds elements in memory: bools as bytes; bf16, which it can't generate code for, as
-    its bits."""
-    return tir_type({DType.BOOL: DType.U8, DType.BF16: DType.U16}.get(dtype, dtype))
+    """How TIR holds elements in memory: bools as bytes; types it can't generate code for as their
+    bits."""
+    return tir_type(DType.U8 if dtype is DType.BOOL else CODES.get(dtype, dtype))
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,18 @@ class Array:
         x = tirx.BufferLoad(self.buffer, [at])
         if self.dtype is DType.BOOL:
             return tirx.NE(x, splat(tirx.const(0, "uint8"), lanes_of(x)))
-        if self.dtype is DType.BF16:
-            return bf16_of_bits(x)
-        return x
+        if self.dtype.is_sub_byte:  # what else is in the byte is no part of the value
+            mask = tirx.const((1 << self.dtype.bits) - 1, "uint8")
+            x = tirx.bitwise_and(x, splat(mask, lanes_of(x)))
+        return coded(x, self.dtype) if self.dtype in CODES else x
 
     def store(self, code: Code, offset: Expr, x: Expr) -> None:
         """Store a scalar, or a vector to consecutive elements."""
         lanes = lanes_of(x)
         if self.dtype is DType.BOOL:
             x = tirx.Cast(tir_type(DType.U8, lanes), x)
-        if self.dtype is DType.BF16:
-            x = bits_of_bf16(x)
+        if self.dtype in CODES:
+            x = code_of(x)
         at = tirx.Ramp(offset, i64(1), lanes) if lanes > 1 else offset
         code.statements.append(tirx.BufferStore(self.buffer, x, [at]))
 

@@ -30,6 +30,6 @@ def check_indices(indices: TensorType) -> None:
 
 
 def check_arithmetic(dtype: DType) -> None:
-    """Arithmetic is defined on floats and on integers of whole bytes."""
-    if not dtype.is_float and not (dtype.is_integer and dtype.bits >= 8):
+    """Arithmetic is defined on floats and integers."""
+    if not dtype.is_float and not dtype.is_integer:
         raise IRError(f"arithmetic is not defined on {dtype.value}")

@@ -27,7 +27,7 @@ def contraction_dtype(a: DType, b: DType) -> DType:
     if a is b and a in (DType.U32, DType.I64, DType.U64):
         return a
     for dtype in (a, b):
-        if not dtype.is_integer or not 8 <= dtype.bits <= 32 or dtype is DType.U32:
+        if not dtype.is_integer or dtype.bits > 32 or dtype is DType.U32:
             raise IRError(f"no contraction is defined on {a.value} and {b.value}")
     return DType.I32
 

@@ -19,7 +19,8 @@ from aivmc.ir.types import DType, Shape, TensorType
 class Elementwise(OpDef):
     """NumPy broadcasting over all operands; subclasses give :meth:`scalar` and a dtype rule.
 
-    Floats narrower than f32 are computed in f32 and rounded once (numerics, clause 5).
+    Floats narrower than f32 are computed in f32 and rounded once (numerics, clause 5), integers
+    narrower than a byte in 8 bits and wrapped (clause 4).
     """
 
     def result_dtype(self, *dtypes: DType, **attributes: Any) -> DType:
@@ -45,21 +46,16 @@ class Elementwise(OpDef):
         return self.rounded_scalar(emit, *xs, **site.attributes)
 
     def rounded_scalar(self, emit: Emit, *xs: Scalar, **attributes: Any) -> Scalar:
-        """:meth:`scalar`, through f32 for narrow floats."""
+        """:meth:`scalar`, through the wide types for narrow ones."""
         dtypes = [emit.dtype(x) for x in xs]
         result = self.result_dtype(*dtypes, **attributes)
-        widened = (emit.cast(x, DType.F32) if is_narrow(t) else x for x, t in zip(xs, dtypes))
+        widened = (x if t.wide is t else emit.cast(x, t.wide) for x, t in zip(xs, dtypes))
         out = self.scalar(emit, *widened, **attributes)
-        return emit.cast(out, result) if is_narrow(result) else out
+        return out if result.wide is result else emit.cast(out, result)
 
     @property
     def is_elementwise(self) -> bool:
         return True
-
-
-def is_narrow(dtype: DType) -> bool:
-    """Whether arithmetic on this dtype goes through f32."""
-    return dtype.is_float and dtype.bits < 32
 
 
 def same_dtype(dtypes: Sequence[DType]) -> DType:

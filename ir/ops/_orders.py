@@ -79,4 +79,4 @@ def cast(x: Array, dtype: DType) -> Array:
 
 def accumulator(dtype: DType) -> DType:
     """What sums over ``dtype`` accumulate in (numerics, clause 5); they are rounded once."""
-    return DType.F32 if dtype.is_float and dtype.bits < 32 else dtype
+    return dtype.wide

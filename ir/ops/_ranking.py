@@ -12,9 +12,9 @@ from aivmc.ir.types import DType
 def ranks(x: Array) -> Array:
     """Integers that compare as the elements of ``x`` do."""
     dtype = DType.of(x.dtype)
-    if not dtype.is_float:
-        return x
     wide = cast(x, accumulator(dtype))
+    if not dtype.is_float:
+        return wide
     magnitude = np.abs(wide).view(f"i{wide.itemsize}")
     signed = np.where(np.signbit(wide), -magnitude, magnitude)
     return np.where(np.isnan(wide), np.iinfo(signed.dtype).max, signed)

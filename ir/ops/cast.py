@@ -7,22 +7,11 @@ from typing import Any
 from aivmc.ir.definition import define
 from aivmc.ir.emit import Emit, Scalar
 from aivmc.ir.errors import IRError
+from aivmc.ir.numpy_emit import CANONICAL_NAN
 from aivmc.ir.ops._elementwise import Elementwise, require_float
 from aivmc.ir.types import DType
 
 _NOT_NUMBERS = (DType.C64, DType.C128, DType.STRING)
-# Bits of the canonical NaN (numerics, clause 2), and the integer that holds them.
-_CANONICAL_NAN = {
-    DType.F64: (0x7FF8_0000_0000_0000, DType.U64),
-    DType.F32: (0x7FC0_0000, DType.U32),
-    DType.F16: (0x7E00, DType.U16),
-    DType.BF16: (0x7FC0, DType.U16),
-    DType.F8E4M3FN: (0x7F, DType.U8),
-    DType.F8E4M3FNUZ: (0x80, DType.U8),
-    DType.F8E5M2: (0x7E, DType.U8),
-    DType.F8E5M2FNUZ: (0x80, DType.U8),
-    DType.F8E8M0: (0xFF, DType.U8),
-}
 
 
 @define
@@ -84,8 +73,8 @@ class CanonicalNan(Elementwise):
 def canonical_nan(emit: Emit, x: Scalar) -> Scalar:
     """``x``, or the canonical NaN of its dtype if it is NaN; other dtypes are unchanged."""
     dtype = emit.dtype(x)
-    if dtype not in _CANONICAL_NAN:
+    if dtype not in CANONICAL_NAN:
         return x
-    bits, integer = _CANONICAL_NAN[dtype]
-    nan = emit.bitcast(emit.const(bits, integer), dtype)
+    bits = emit.const(CANONICAL_NAN[dtype], DType(f"u{dtype.bits}"))
+    nan = emit.bitcast(bits, dtype)
     return emit.select(emit.is_nan(x), nan, x)

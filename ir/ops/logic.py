@@ -1,4 +1,4 @@
-"""Logic on bools, bit operations on integers of whole bytes."""
+"""Logic on bools, bit operations on integers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class _Bitwise(Elementwise):
 
     def result_dtype(self, *dtypes: DType, **attributes: Any) -> DType:
         dtype = same_dtype(dtypes)
-        if not dtype.is_integer or dtype.bits < 8:
-            raise IRError(f"an integer of at least 8 bits is needed, not {dtype.value}")
+        if not dtype.is_integer:
+            raise IRError(f"an integer is needed, not {dtype.value}")
         return dtype
 
 

@@ -10,6 +10,7 @@ from aivmc.ir.constants import Array
 from aivmc.ir.definition import Index, Load, OpDef, Site, define
 from aivmc.ir.emit import Emit, Scalar
 from aivmc.ir.errors import IRError
+from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.ops._index import zero
 from aivmc.ir.types import DType, TensorType
 
@@ -35,7 +36,7 @@ class Trilu(OpDef):
     def reference(self, x: Array, k: Array, *, upper: bool) -> Array:
         rows, columns = np.ogrid[: x.shape[-2], : x.shape[-1]]
         kept = columns - rows >= k if upper else columns - rows <= k
-        return np.where(kept, x, np.zeros((), x.dtype))
+        return np.where(kept, x, zero(NumpyEmit(), DType.of(x.dtype)))
 
     def element(self, emit: Emit, load: Load, index: Sequence[Index], site: Site) -> Scalar:
         diagonal, k = index[-1] - index[-2], load(1, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from math import nan
 
 from ml_dtypes import finfo
 
@@ -70,6 +71,8 @@ _SMALL_FLOATS = (
     DType.F8E5M2FNUZ,
     DType.F4E2M1,
 )
+_POWERS = (2.0**-127, 2.0**127)  # the least and the largest f8e8m0
+_FRACTION = 2**52 - 1  # bits of an f64
 _SWAPPED = {"Greater": "less", "GreaterOrEqual": "less_equal"}
 _VARIADIC = {"Max": "maximum", "Min": "minimum", "Sum": "add"}
 
@@ -188,9 +191,34 @@ def cast_like(c: Conversion, n: Node) -> Results:
 def _cast(c: Conversion, n: Node, x: Value, dtype: DType | None) -> Value:
     if dtype is None or DType.STRING in (dtype, x.tensor.dtype):
         raise Reject("casts from or to this type are not supported")
+    if dtype is DType.F8E8M0 and x.tensor.dtype is not dtype:
+        return _cast_to_power(c, n, x)
     if dtype in _SMALL_FLOATS and n.flag("saturate", True):
         return saturated_cast(c, x, dtype)
     return c.cast(x, dtype)
+
+
+def _cast_to_power(c: Conversion, n: Node, x: Value) -> Value:
+    """To f8e8m0, a power of two: up, down, or the nearest, in f64, whose bits without those of the
+    fraction are the power below."""
+    mode = n.attribute("round_mode", "up")
+    if mode not in ("up", "down", "nearest"):
+        raise Reject(f"the round_mode {mode!r} is not known")
+    if x.tensor.dtype in (DType.I64, DType.U64):
+        raise Reject(f"a cast from {x.tensor.dtype.value} to f8e8m0 would round twice")
+    x = c.cast(x, DType.F64)
+    if n.flag("saturate", True):
+        x = clipped(c, x, *_POWERS)
+    else:
+        below = c.elementwise("less", x, _POWERS[0])
+        x = c.elementwise("select", below, c.constant(nan, DType.F64), x)
+    if mode != "nearest":
+        bits = c.det("bitcast", x, to=DType.U64)
+        if mode == "up":
+            bits = c.elementwise("add", bits, _FRACTION)
+        power = c.elementwise("bit_and", bits, ~_FRACTION % 2**64)
+        x = c.elementwise("select", c.det("is_nan", x), x, c.det("bitcast", power, to=DType.F64))
+    return c.cast(x, DType.F8E8M0)
 
 
 def saturated_cast(c: Conversion, x: Value, dtype: DType) -> Value:

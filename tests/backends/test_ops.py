@@ -26,7 +26,7 @@ from tests.backends.op_harness import (
     program,
     program_of_cases,
 )
-from tests.ir.ops.cases import CASES, specials
+from tests.ir.ops.cases import CASES, SMALL, specials
 
 # Ops without compiled cases in CASES, and why.
 ELSEWHERE = {
@@ -34,24 +34,17 @@ ELSEWHERE = {
     "det.stream_key": "is no code: the runtime gives it (tests/guarantees/test_random.py)",
 }
 _QUICK = 12  # cases of an op for a target, unless all are asked for
+_QUICK_SMALL = 3  # of types that are computed as wider ones: tests/backends/test_narrow.py
 _WIDE = 37  # two vectors and a tail
 _RANDOM = np.random.default_rng(7)
 F32 = DType.F32
 N = symbol("N")
 
 
-def _is_compiled(op: str, arrays: Sequence[Array], attributes: dict[str, Any]) -> bool:
-    """Element types narrower than a byte, and floats narrower than two, are not compiled; the
-    layout channels_last is no canonical program's."""
-    dtypes = [DType.of(np.asarray(a).dtype) for a in arrays]
-    dtypes += [a for a in attributes.values() if isinstance(a, DType)]
-    return all(map(is_emittable, dtypes)) and attributes.get("layout") != "channels_last"
-
-
 def compiled_cases(op: str) -> list[Case]:
     cases: list[Case] = []
     for arrays, attributes in CASES[op]:
-        if _is_compiled(op, arrays, attributes):
+        if attributes.get("layout") != "channels_last":  # which no canonical program has
             wide = definition(op).is_elementwise
             operands = [_widened(a) if wide else np.asarray(a) for a in arrays]
             cases.append((op, operands, attributes))
@@ -71,8 +64,18 @@ def _some(cases: list[Case], first: int) -> list[Case]:
     """Few of many cases, of all kinds: the step has no divisor in common with their pattern."""
     if definition(cases[0][0]).is_elementwise:  # the first of a dtype has all the values
         cases = list({_kind(case): case for case in reversed(cases)}.values())
-    step = next(s for s in (1, 5, 7, 11, 17, 19) if len(cases) <= s * _QUICK)
-    return cases[first % step :: step]
+    small = [case for case in cases if _dtypes(case).intersection(SMALL)]
+    wide = [case for case in cases if not _dtypes(case).intersection(SMALL)]
+    chosen = []
+    for some, most in ((wide, _QUICK), (small, _QUICK_SMALL)):
+        step = next(s for s in (1, 5, 7, 11, 17, 19, 61, 211) if len(some) <= s * most)
+        chosen += some[(first + len(cases[0][0])) % step :: step]
+    return chosen
+
+
+def _dtypes(case: Case) -> set[DType]:
+    named = {a for a in case[2].values() if isinstance(a, DType)}
+    return {DType.of(np.asarray(a).dtype) for a in case[1]} | named
 
 
 def _kind(case: Case) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ def op_cases() -> list[Case]:
         *(_reductions(dtype) for dtype in _FLOATS),
         *(_products(dtype) for dtype in _FLOATS),
         _casts(),
+        _small_types(),
         _convolutions(),
         _integers(),
         _random(),
@@ -166,6 +167,21 @@ def _casts() -> Case:
         if to != source
     ]
     return _case("casts", nodes, inputs)
+
+
+def _small_types() -> Case:
+    """To floats of 8 and 4 bits and integers of 4 and 2, and back."""
+    inputs: dict[str, Array] = {dtype: specials(dtype, 997) for dtype in _FLOATS}
+    inputs["int32"] = np.arange(-500, 500).astype(np.int32)
+    nodes = []
+    for source in inputs:
+        for code in range(17, 27):  # of ONNX
+            small = f"{source}_{code}"
+            nodes += [
+                helper.make_node("Cast", [source], [small], to=code, saturate=code % 2),
+                helper.make_node("Cast", [small], [f"{small}_back"], to=1),
+            ]
+    return _case("small_types", nodes, inputs, opset=24)
 
 
 def _integers() -> Case:

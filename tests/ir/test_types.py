@@ -125,3 +125,16 @@ def test_an_unloaded_constant_is_known_by_digest_only() -> None:
     assert not unloaded.is_loaded
     with pytest.raises(IRError, match=f"sha256:{loaded.digest}.*give the weights file"):
         _ = unloaded.data
+
+
+def test_what_a_byte_has_room_beside() -> None:
+    names = [t.value for t in DType if t.is_sub_byte]
+    assert names == ["f4e2m1", "i4", "i2", "u4", "u2"]
+    assert {t: t.wide for t in DType if t.is_sub_byte and t.is_integer} == {
+        DType.I4: DType.I8,
+        DType.I2: DType.I8,
+        DType.U4: DType.U8,
+        DType.U2: DType.U8,
+    }
+    assert DType.F16.wide is DType.F4E2M1.wide is DType.F32
+    assert DType.F64.wide is DType.F64 and DType.STRING.wide is DType.STRING

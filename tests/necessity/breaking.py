@@ -146,6 +146,33 @@ def f32_by_f64(emit: Any, original: Any, x: Any, dtype: DType) -> Any:
     return original(original(x, DType.F64), dtype) if by_f64 else original(x, dtype)
 
 
+def f8_by_f16(emit: Any, original: Any, x: Any, dtype: DType) -> Any:
+    by_f16 = emit.dtype(x) is DType.F64 and dtype is DType.F8E4M3FN
+    return original(original(x, DType.F16), dtype) if by_f16 else original(x, dtype)
+
+
+def f8_saturates(emit: Any, original: Any, x: Any, dtype: DType) -> Any:
+    if emit.dtype(x) is not DType.F32 or dtype is not DType.F8E4M3FN:
+        return original(x, dtype)
+    high, low = (emit.const(limit, DType.F32) for limit in (448.0, -448.0))
+    return original(emit.maximum(emit.minimum(x, high), low), dtype)
+
+
+def f8_truncates(emit: Any, original: Any, x: Any, dtype: DType) -> Any:
+    """The two bits of the fraction that f8e5m2 keeps are those that f32 has."""
+    if emit.dtype(x) is not DType.F32 or dtype is not DType.F8E5M2:
+        return original(x, dtype)
+    kept = emit.and_(emit.bitcast(x, DType.U32), emit.const(0xFFE0_0000, DType.U32))
+    return original(emit.bitcast(kept, DType.F32), dtype)
+
+
+def i4_saturates(emit: Any, original: Any, x: Any, dtype: DType) -> Any:
+    if emit.dtype(x) is not DType.I8 or dtype is not DType.I4:
+        return original(x, dtype)
+    high, low = (emit.const(limit, DType.I8) for limit in (7, -8))
+    return original(emit.maximum(emit.minimum(x, high), low), dtype)
+
+
 def division_by_zero(emit: Any, original: Any, a: Any, b: Any) -> Any:
     result, dtype = original(a, b), emit.dtype(a)
     if dtype.is_float:

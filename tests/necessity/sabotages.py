@@ -38,6 +38,7 @@ class Sabotage:
 
 SUMS = vectors("reduce_sum", "float32", "float16")
 CASTS = vectors("cast", "float64", "float32", "int64")
+F8_PRODUCTS = vectors("mul", "float8_e5m2")
 
 _SUM = r"\b(fmul|fadd|fsub) (?=<|float|double)"
 _DIVISION = r"\bfdiv (?=<|float|double)"
@@ -86,6 +87,12 @@ SABOTAGES = tuple(
             *(4, "i64 to f32 is rounded twice, by way of f64"),
             *(emits("cast", broken.f32_by_f64), CASTS),
         ),
+        (
+            *(4, "f64 to f8e4m3fn is rounded twice, by way of f16"),
+            *(emits("cast", broken.f8_by_f16), CASTS),
+        ),
+        (4, "beyond f8e4m3fn is its largest number", emits("cast", broken.f8_saturates), CASTS),
+        (4, "sums of i4 saturate", emits("cast", broken.i4_saturates), vectors("add", "int4")),
         (4, "x / 0 of integers is x", emits("div", broken.division_by_zero), vectors("div")),
         (
             *(4, "shift counts are taken modulo the width"),
@@ -95,6 +102,7 @@ SABOTAGES = tuple(
             *(5, "the product in an f16 `fma` is rounded to f16"),
             *(defines("fma", broken.narrow_fma, "rounded_scalar"), vectors("fma")),
         ),
+        (5, "f8e5m2 is truncated", emits("cast", broken.f8_truncates), F8_PRODUCTS),
         (5, "f16 is summed in f16", broken.narrow_accumulators, SUMS),
         (6, "`exp` is the C library's", defines("exp", broken.library_exp), audit("exp")),
         (6, "`exp` is right to 0.501 ulp only", broken.approximate_exp, vectors("exp")),
@@ -136,7 +144,8 @@ ELSEWHERE = {
     7: "there are no fast variants",
     11: "decompositions are part of the program, not of code: golden tests in `tests/golden`",
     16: "the seed's way into a kernel is no code of a kernel: `tests/guarantees/test_random.py`",
-    17: "the digests in the conformance vectors are those of this clause",
+    17: "the digests in the conformance vectors are those of this clause, and"
+    " `tests/backends/test_narrow.py` has every byte as input",
 }
 
 _HEAD = """\

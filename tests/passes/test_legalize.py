@@ -326,3 +326,26 @@ def test_legalization_leaves_no_dead_ops_and_is_repeatable() -> None:
     assert ops(legal(model)) == ["relu"]
     assert legal(model) == legal(model)
     assert FixReductionOrder().run(legal(model)).stage == "canonical"
+
+
+_LEAST, _MOST, _NAN = 2.0**-127, 2.0**127, float("nan")
+
+
+@pytest.mark.parametrize(
+    ("mode", "saturate", "want"),
+    [
+        ("up", 1, [_LEAST, _LEAST, _MOST, _LEAST, _LEAST, 2, 2, 4, _MOST, _MOST, _MOST]),
+        ("up", 0, [_NAN, _NAN, _NAN, _NAN, _LEAST, 2, 2, 4, _MOST, _NAN, _NAN]),
+        ("down", 1, [_LEAST, _LEAST, _MOST, _LEAST, _LEAST, 1, 1, 2, _MOST, _MOST, _MOST]),
+        ("down", 0, [_NAN, _NAN, _NAN, _NAN, _LEAST, 1, 1, 2, _MOST, _MOST, _MOST]),
+        ("nearest", 1, [_LEAST, _LEAST, _MOST, _LEAST, _LEAST, 1, 2, 4, _MOST, _MOST, _MOST]),
+        ("nearest", 0, [_NAN, _NAN, _NAN, _NAN, _LEAST, 1, 2, 4, _MOST, _MOST, _NAN]),
+    ],
+)
+def test_casts_to_powers_of_two(mode: str, saturate: int, want: list[float]) -> None:
+    """ONNX's table of Cast to FLOAT8E8M0; below zero it leaves open what saturates."""
+    x = [0.0, -1.0, np.inf, 2.0**-128, 2.0**-127, 1.01, 1.5, 3.0, _MOST, _MOST * 1.2, _MOST * 1.5]
+    cast = node("Cast", ["x"], ["y"], to=24, round_mode=mode, saturate=saturate)
+    module = unary([12], cast, opset=24)
+    got = interpret(module, {"x": np.array([*x, np.nan], F32)})["y"]
+    np.testing.assert_array_equal(got.astype(F32), np.array([*want, np.nan], F32))

@@ -16,7 +16,6 @@ from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, product
 from aivmc.ir.errors import UnsupportedError
-from aivmc.ir.types import DType
 
 # Calls back with a and b for a channel: (scope, channel, visit).
 Pairs = Callable[[Code, Expr, Callable[[Code, Expr, Expr], None]], None]
@@ -40,9 +39,7 @@ class _Direct:
     def __init__(self, kernel: Kernel, root: Op) -> None:
         self.kernel, self.emit, self.root = kernel, kernel.emit, root
         self.a, self.b = (kernel.tensors[v] for v in root.operands)
-        result = root.result.tensor.dtype
-        narrow = result.is_float and result.bits < 32
-        self.accumulator = DType.F32 if narrow else result
+        self.accumulator = root.result.tensor.dtype.wide
 
     def element(self, code: Code, index: list[Expr]) -> None:
         """One result and what comes after it."""
@@ -120,9 +117,9 @@ class _Direct:
                 at, inside = self._place(scope, places, tap, space)
                 channel = channel0 + c
                 source = [image, *at, channel] if last else [image, channel, *at]
-                x = self.a.load(source)
+                x = emit.cast(self.a.load(source), self.accumulator)
                 if inside is not None:
-                    x = emit.select(inside, x, emit.const(0, emit.dtype(x)))
+                    x = emit.select(inside, x, emit.const(0, self.accumulator))
                 visit(scope, scope.bind(x), self.b.load([feature, c, *map(i64, tap)]))
 
         return w[1], pairs

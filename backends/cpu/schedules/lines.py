@@ -109,12 +109,12 @@ class Ranking:
     @property
     def dtype(self) -> DType:
         if not self.source.is_float:
-            return self.source
+            return self.source.wide
         return DType.I64 if self.source is DType.F64 else DType.I32
 
     def of(self, emit: TirEmit, x: Expr) -> Expr:
         """The key of an element."""
-        key = self._rank(emit, x) if self.source.is_float else x
+        key = self._rank(emit, x) if self.source.is_float else emit.cast(x, self.dtype)
         return emit.not_(key) if self.descending else key
 
     def _rank(self, emit: TirEmit, x: Expr) -> Expr:

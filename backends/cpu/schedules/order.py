@@ -75,7 +75,7 @@ def accumulator(dtype: DType) -> DType:
     """The dtype in which elements are reduced (numerics, clause 5); bools are bytes."""
     if dtype is DType.BOOL:
         return DType.U8
-    return DType.F32 if dtype.is_float and dtype.bits < 32 else dtype
+    return dtype.wide
 
 
 def reduce_row(code: Code, emit: TirEmit, op: Op, length: Dim, read: Read) -> Expr:

@@ -14,9 +14,10 @@ from tests.ir.ops.evaluate import special_floats, special_integers
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]  # operands, attributes
 
-FLOATS = (DType.F64, DType.F32, DType.F16, DType.BF16)
-INTEGERS = tuple(t for t in DType if t.is_integer and t.bits >= 8)
-NARROW = (DType.F32, DType.F16, DType.BF16)
+FLOATS = tuple(t for t in DType if t.is_float)
+INTEGERS = tuple(t for t in DType if t.is_integer)
+NARROW = tuple(t for t in FLOATS if t is not DType.F64)
+SMALL = tuple(t for t in (*FLOATS, *INTEGERS) if t.bits < 8 or (t.bits == 8 and t.is_float))
 BOOL = np.array([False, True])
 _RANDOM = np.random.default_rng(20)
 
@@ -56,12 +57,13 @@ def _cast() -> Iterator[Case]:
         for source in (*FLOATS, *INTEGERS, DType.BOOL):
             yield (specials(source),), {"to": to}
         yield (np.array([0, 1], np.float32).astype(to.numpy),), {"to": DType.F32}
-    for to, digits in ((DType.F32, 24), (DType.F16, 11), (DType.BF16, 8)):
+    small = {DType.F8E4M3FN: 4, DType.F8E5M2FNUZ: 3, DType.F4E2M1: 2, DType.F8E8M0: 1}
+    for narrow, digits in {DType.F32: 24, DType.F16: 11, DType.BF16: 8, **small}.items():
         # A little more than halfway: a wider type on the way would make it half.
-        yield (1 + 2.0**-digits + 2.0 ** -np.arange(digits + 1, 53),), {"to": to}
+        yield (1 + 2.0**-digits + 2.0 ** -np.arange(digits + 1, 53),), {"to": narrow}
         yield (
             (np.array([2**62 + 2 ** (62 - digits) + 1, 2**14 + 2 ** max(14 - digits, 0) + 1]),),
-            {"to": to},
+            {"to": narrow},
         )
 
 
@@ -70,7 +72,11 @@ def _bitcast() -> Iterator[Case]:
     for a, b in {**pairs, DType.BF16: DType.F16}.items():
         yield (specials(a),), {"to": b}
         yield (specials(b),), {"to": a}
-    yield (np.arange(256, dtype=np.uint8).view(DType.F8E5M2.numpy),), {"to": DType.U8}
+    for a in SMALL:
+        for b in (*FLOATS, *INTEGERS):
+            if a.bits == b.bits < 16:
+                yield (specials(a),), {"to": b}
+                yield (specials(b),), {"to": a}
 
 
 def distinct(*shape: int, dtype: Any = np.float32) -> Any:
@@ -82,12 +88,14 @@ def _movement() -> dict[str, list[Case]]:
     x = distinct(2, 3, 4)
     payloads = special_floats(DType.F32)
     return {
-        "det.constant": [((), {"value": Constant.of(payloads)})],
+        "det.constant": [
+            ((), {"value": Constant.of(values)}) for values in (payloads, *map(specials, SMALL))
+        ],
         "det.dims": [((), {"dims": (3, 5, 7)}), ((), {"dims": ()}), ((), {"dims": (4,)})],
         "det.iota": [
             ((), {"length": n, "start": 5, "step": s, "dtype": t})
             for n in (0, 1, 9)
-            for s, t in ((1, DType.I64), (-3, DType.I32), (100, DType.U8))
+            for s, t in ((1, DType.I64), (-3, DType.I32), (100, DType.U8), (1, DType.I4))
         ],
         "det.random_bits": [
             ((np.array([7, 0, 2**32 - 1, 5], np.uint32),), {"shape": s, "draws": n, "draw": d})
@@ -137,6 +145,30 @@ def _movement() -> dict[str, list[Case]]:
         ],
         **_picking(),
     }
+
+
+def _in_small_types(cases: dict[str, list[Case]]) -> dict[str, list[Case]]:
+    """Of each op the first case on f32, and those that combine, once more in each small type."""
+
+    def converted(case: Case, dtype: DType) -> Case:
+        arrays = map(np.asarray, case[0])
+        small = (a.astype(dtype.numpy) if a.dtype == np.float32 else a for a in arrays)
+        return tuple(small), case[1]
+
+    out = {}
+    for op, given in cases.items():
+        some = [c for c in given if any(np.asarray(a).dtype == np.float32 for a in c[0])]
+        kinds = {str(c[1].get("reduction", c[1].get("mode"))): c for c in reversed(some)}
+        out[op] = [
+            *given,
+            *(
+                converted(c, t)
+                for kind, c in kinds.items()
+                for t in SMALL
+                if t.is_float or kind != "linear"
+            ),
+        ]
+    return out
 
 
 def _pad() -> Iterator[Case]:
@@ -283,6 +315,11 @@ def _contractions() -> dict[str, list[Case]]:
             for t in FLOATS
         ]
         + [((integers(np.int8, 3, 5), integers(np.uint8, 5, 2)), {"block": 0})]
+        + [
+            ((integers(np.int8, 3, 5).astype(a.numpy), integers(np.uint8, 5, 2)), {"block": 0})
+            for a in SMALL
+            if a.is_integer
+        ]
         + [((normal(3, 0), normal(0, 2)), {"block": 512})],
         "det.conv": [
             (
@@ -354,8 +391,7 @@ CASES: dict[str, list[Case]] = {
     "det.select": list(_select()),
     "det.cast": list(_cast()),
     "det.bitcast": list(_bitcast()),
-    **_movement(),
-    "det.resize": _resize(),
+    **_in_small_types({**_movement(), "det.resize": _resize()}),
     **_reductions(),
     **_ranking(),
     **_contractions(),

@@ -123,7 +123,10 @@ def onnx_reference(kind: str, *arrays: Array, opset: int = 21, **attributes: Any
 
 
 def special_floats(dtype: DType) -> Array:
-    """Zeros, subnormals, ties, extremes, infinities, NaNs of both signs with odd payloads."""
+    """Zeros, subnormals, ties, extremes, infinities, NaNs of both signs with odd payloads; all
+    there are of less than two bytes."""
+    if dtype.bits <= 8:
+        return np.arange(2**dtype.bits, dtype=np.uint8).view(dtype.numpy)
     info = {DType.F64: (52, 11), DType.F32: (23, 8), DType.F16: (10, 5), DType.BF16: (7, 8)}
     mantissa, exponent = info[dtype]
     infinity = ((1 << exponent) - 1) << mantissa
@@ -136,9 +139,13 @@ def special_floats(dtype: DType) -> Array:
 
 
 def special_integers(dtype: DType) -> Array:
-    info = np.iinfo(dtype.numpy.name)
-    values = {0, 1, 2, 3, 7, 8, 31, 63, 100, -1, -2, -5, -100, info.min, info.min + 1, info.max}
-    return np.array(sorted(v for v in values if info.min <= v <= info.max), dtype.numpy)
+    """Zero, small ones, counts of bits, extremes; all there are of less than a byte."""
+    low = -(1 << (dtype.bits - 1)) if dtype.is_signed else 0
+    high = low + (1 << dtype.bits) - 1
+    values = {0, 1, 2, 3, 7, 8, 31, 63, 100, -1, -2, -5, -100, low, low + 1, high}
+    if dtype.bits < 8:
+        return np.arange(low, high + 1).astype(dtype.numpy)
+    return np.array(sorted(v for v in values if low <= v <= high), dtype.numpy)
 
 
 def fma32(a: np.float32, b: np.float32, c: np.float32) -> np.float32:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from tests.ir.ops.evaluate import assert_same, reference, special_floats, specia
 
 F32 = special_floats(DType.F32)
 NAN_BITS = {DType.F64: 0x7FF8 << 48, DType.F32: 0x7FC0 << 16, DType.F16: 0x7E00, DType.BF16: 0x7FC0}
+NAN_BITS |= {DType.F8E4M3FN: 0x7F, DType.F8E4M3FNUZ: 0x80, DType.F8E5M2: 0x7E}
+NAN_BITS |= {DType.F8E5M2FNUZ: 0x80, DType.F8E8M0: 0xFF, DType.F4E2M1: 0}  # the last has none
 
 
 def f32(*values: float) -> np.ndarray:
@@ -45,8 +49,8 @@ def test_one_nan_leaves(dtype: DType) -> None:
     bits = f"u{x.itemsize}"
     want = np.where(np.isnan(x.astype(np.float64)), NAN_BITS[dtype], x.view(bits)).astype(bits)
     assert_same(reference("det.canonical_nan", x).view(bits), want)
-    to = {1: DType.U8, 2: DType.U16, 4: DType.U32, 8: DType.U64}[x.itemsize]
-    assert_same(reference("det.bitcast", x, to=to), want)
+    to = DType(f"u{dtype.bits}")
+    assert_same(reference("det.bitcast", x, to=to), want.astype(to.numpy))
 
 
 def test_bitcast_of_integers_keeps_payloads() -> None:
@@ -67,8 +71,9 @@ def test_rounding() -> None:
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integer_sign_and_relu(dtype: DType) -> None:
     x = special_integers(dtype)
-    assert_same(reference("det.sign", x), np.sign(x))
-    assert_same(reference("det.relu", x), np.maximum(x, dtype.numpy.type(0)))
+    wide = x.astype(dtype.wide.numpy)
+    assert_same(reference("det.sign", x), np.sign(wide).astype(dtype.numpy))
+    assert_same(reference("det.relu", x), np.maximum(wide, 0).astype(dtype.numpy))
 
 
 def test_rectifiers() -> None:
@@ -85,15 +90,47 @@ def test_rectifiers() -> None:
 def test_bits(dtype: DType) -> None:
     x = special_integers(dtype)
     a, b = x[:, None], x
-    assert_same(reference("det.bit_and", a, b), a & b)
-    assert_same(reference("det.bit_or", a, b), a | b)
-    assert_same(reference("det.bit_xor", a, b), a ^ b)
-    assert_same(reference("det.bit_not", x), ~x)
+    wide = x.astype(dtype.wide.numpy)
+    p, q = wide[:, None], wide
+    for name, want in {"and": p & q, "or": p | q, "xor": p ^ q}.items():
+        assert_same(reference(f"det.bit_{name}", a, b), want.astype(dtype.numpy))
+    assert_same(reference("det.bit_not", x), (~wide).astype(dtype.numpy))
     width = dtype.bits
     left = [[_wrap(int(p) << min(int(q) % 2**width, width), dtype) for q in x] for p in x]
     right = [[int(p) >> min(int(q) % 2**width, width) for q in x] for p in x]
-    assert_same(reference("det.shift_left", a, b), np.array(left, dtype.numpy))
-    assert_same(reference("det.shift_right", a, b), np.array(right, dtype.numpy))
+    for name, rows in {"left": left, "right": right}.items():
+        want = np.array(rows, dtype.wide.numpy).astype(dtype.numpy)
+        assert_same(reference(f"det.shift_{name}", a, b), want)
+
+
+@pytest.mark.parametrize("dtype", [t for t in INTEGERS if t.bits < 8])
+def test_arithmetic_on_less_than_a_byte(dtype: DType) -> None:
+    """All operands, by Python's integers: wrapped within the width."""
+    x = special_integers(dtype)
+    numbers = [int(v) for v in x]
+
+    def quotient(p: int, q: int) -> int:
+        return 0 if q == 0 else abs(p) // abs(q) * (1 if (p < 0) == (q < 0) else -1)
+
+    by_two: dict[str, Callable[[int, int], int]] = {
+        "add": lambda p, q: p + q,
+        "sub": lambda p, q: p - q,
+        "mul": lambda p, q: p * q,
+        "div": quotient,
+        "rem": lambda p, q: p - quotient(p, q) * q,
+        "maximum": max,
+        "minimum": min,
+    }
+    for name, function in by_two.items():
+        want = [[_wrap(function(p, q), dtype) for q in numbers] for p in numbers]
+        got = reference(f"det.{name}", x[:, None], x)
+        assert got.astype(int).tolist() == want, name
+    for name, one in {"neg": lambda p: -p, "abs": abs}.items():
+        assert reference(f"det.{name}", x).astype(int).tolist() == [
+            _wrap(one(p), dtype) for p in numbers
+        ]
+    total = reference("det.reduce_sum", x, axes=(0,), keepdims=False, order="exact")
+    assert int(total) == _wrap(sum(numbers), dtype)
 
 
 def _wrap(value: int, dtype: DType) -> int:

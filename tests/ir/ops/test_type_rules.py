@@ -73,7 +73,7 @@ def test_top_k_results() -> None:
         ("det.add", (t(dtype=DType.BOOL),) * 2, {}, "not defined on bool"),
         ("det.floor", (t(dtype=I64),), {}, "a float is needed, not i64"),
         ("det.logical_not", (t(),), {}, "bool is needed, not f32"),
-        ("det.bit_and", (t(), t()), {}, "an integer of at least 8 bits"),
+        ("det.bit_and", (t(), t()), {}, "an integer is needed, not f32"),
         ("det.select", (t(), t(), t()), {}, "condition must be bool, not f32"),
         ("det.cast", (t(dtype=DType.STRING),), {"to": I64}, "no cast from or to string"),
         ("det.bitcast", (t(),), {"to": I64}, "f32 and i64 differ in width"),
