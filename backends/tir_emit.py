@@ -8,7 +8,7 @@ that LLVM turns back into single instructions. Integer data wraps, so it goes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -82,6 +82,10 @@ def i64(value: int) -> Expr:
     return tirx.IntImm("int64", value)
 
 
+def _numbers(values: Iterable[int]) -> list[Expr]:
+    return [tirx.IntImm("int32", value) for value in values]
+
+
 def quotient(a: Expr, b: Expr) -> Expr:
     """``a // b`` of numbers that are not negative, whether or not TVM can tell: else it would test
     their signs."""
@@ -106,11 +110,12 @@ class TirEmit:
         bind: Callable[[Expr], Expr] = lambda x: x,
         sizes: Collection[Dim] = (),
         lacks: Collection[str] = (),
+        permute: str = "",
     ) -> None:
         self.symbols = symbols
         self._bind = bind
         self._sizes = sizes
-        self._lacks = lacks  # of CpuTarget
+        self._lacks, self._permute = lacks, permute  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -274,6 +279,9 @@ class TirEmit:
 
     def is_nan(self, x: Expr) -> Expr:
         dtype = self.dtype(x)
+        if dtype in (DType.F32, DType.F64):
+            result = tir_type(DType.BOOL, lanes_of(x))
+            return tirx.call_llvm_pure_intrin(result, "llvm.is.fpclass", x, _NAN_CLASSES)
         bits = self._bits_type(dtype)
         magnitude = self.and_(self.bitcast(x, bits), self.const((1 << (dtype.bits - 1)) - 1, bits))
         return self.lt(self.const(_INFINITY_BITS[dtype], bits), magnitude)
@@ -335,6 +343,32 @@ class TirEmit:
             bits = (self.bitcast(x, DType.U16) for x in (a, b))
             return self.bitcast(self.select(condition, *bits), DType.BF16)
         return tirx.Select(splat(condition, lanes), splat(a, lanes), splat(b, lanes))
+
+    def lookup(self, table: Sequence[float], index: Expr) -> Expr:
+        lanes = lanes_of(index)
+        if self._permute and lanes % len(table) == 0:
+            return self._permuted(table, index)
+        values: list[Expr] = [splat(self.const(x, DType.F64), lanes) for x in table]
+        for bit in range(3):
+            mask = self.const(1 << bit, DType.I64)
+            even = self.eq(self.and_(index, mask), self.const(0, DType.I64))
+            pairs = zip(values[::2], values[1::2], strict=True)
+            values = [self.select(even, a, b) for a, b in pairs]
+        return values[0]
+
+    def _permuted(self, table: Sequence[float], index: Expr) -> Expr:
+        """A permutation of a register that holds the table, for each eight of the indexes."""
+        size, lanes = len(table), lanes_of(index)
+        register = tirx.Shuffle([self.const(x, DType.F64) for x in table], _numbers(range(size)))
+        eights = (
+            tirx.Shuffle([index], _numbers(range(start, start + size)))
+            for start in range(0, lanes, size)
+        )
+        found = [
+            tirx.call_llvm_pure_intrin(tir_type(DType.F64, size), self._permute, register, eight)
+            for eight in eights
+        ]
+        return tirx.Shuffle(found, _numbers(range(lanes)))
 
     def cast(self, x: Expr, dtype: DType) -> Expr:
         source = self.dtype(x)
@@ -440,14 +474,13 @@ def _kept(operation: Callable[..., Expr]) -> Callable[..., Expr]:
 for _name in (
     *("add", "sub", "mul", "div", "rem", "fma", "sqrt", "neg", "abs", "floor", "ceil", "trunc"),
     *("rint", "maximum", "minimum", "lt", "le", "eq", "is_nan", "and_", "or_", "xor", "not_"),
-    *("shl", "shr", "select", "cast", "bitcast"),
+    *("shl", "shr", "select", "lookup", "cast", "bitcast"),
 ):
     setattr(ScopedEmit, _name, _kept(getattr(TirEmit, _name)))
 
 
+_NAN_CLASSES = tirx.IntImm("int32", 3)  # signaling and quiet
 _INFINITY_BITS = {
-    DType.F64: 0x7FF0_0000_0000_0000,
-    DType.F32: 0x7F80_0000,
     DType.F16: 0x7C00,
     DType.BF16: 0x7F80,
 }

@@ -15,8 +15,10 @@ from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.core import Region, Value
 from aivmc.ir.definition import definition
 from aivmc.ir.dims import Dim, ceil_div, product
+from aivmc.ir.elementary import ELEMENTARY
 from aivmc.ir.types import Shape
 
+_INTERLEAVED_BITS = 4096  # of registers for each vector of LANES elements, half of them in f64
 _COLUMNS = 4096  # of a task: a few microseconds of work, and all its operands in the L1 cache
 
 
@@ -44,6 +46,7 @@ def lower_map(kernel: Kernel) -> None:
             count,
             lambda scope, column: _store(scope, kernel, region, tensors, [*outer, column]),
             at_least,
+            vectors_at_once(kernel),
         )
 
     kernel.code.span(kernel.begin, kernel.end, task)
@@ -55,6 +58,15 @@ def _columns_of_task(kernel: Kernel, columns: Dim, start: Expr) -> tuple[int | E
         return columns, columns
     count = tirx.min(i64(_COLUMNS), kernel.emit.dim(columns) - start)
     return count, columns % _COLUMNS or _COLUMNS if isinstance(columns, int) else 0
+
+
+def vectors_at_once(kernel: Kernel) -> int:
+    """How many vectors of elements to compute interleaved. Of elementary functions, long chains of
+    operations of which a processor sees too few ahead, as many as fit its registers; else one."""
+    if not any(op.name.removeprefix("det.") in ELEMENTARY for op in kernel.region.body):
+        return 1
+    target = kernel.target
+    return max(target.registers * target.vector_bits // _INTERLEAVED_BITS, 1)
 
 
 def _is_constant(name: str) -> bool:
@@ -79,21 +91,34 @@ def compute_columns(
     count: int | Expr,
     body: Callable[[Code, Expr], None],
     at_least: int = 0,
+    at_once: int = 1,
 ) -> None:
-    """Call ``body`` for ``count`` columns from ``start`` on: in vectors, and what is left over
-    once more as a vector that ends at the last column, or one by one where there may be fewer
-    columns than lanes.
+    """Call ``body`` for ``count`` columns from ``start`` on: in vectors, ``at_once`` interleaved,
+    and what is left over once more as a vector that ends at the last column, or one by one where
+    there may be fewer columns than lanes.
 
     Computing a column twice is harmless: it gives the same bits.
     """
     if isinstance(count, int):
         at_least, rest = count, i64(count % LANES)
         vectors, total = i64(count // LANES), i64(count)
+        groups = i64(count // LANES // at_once)
     else:
         total = code.bind(count)
         vectors = code.bind(tirx.floordiv(total, i64(LANES)))
         rest = code.bind(total - vectors * LANES)
-    code.loop(vectors, lambda scope, i: body(scope, vector_index(scope.bind(start + i * LANES))))
+        groups = code.bind(tirx.floordiv(vectors, i64(at_once)))
+
+    def group(scope: Code, number: Expr) -> None:
+        first = scope.bind(start + number * (at_once * LANES))
+        columns = [vector_index(scope.bind(first + i * LANES)) for i in range(at_once)]
+        scope.interleave(columns, body)
+
+    code.loop(groups, group)
+    if at_once > 1:
+        begin = code.bind(start + groups * (at_once * LANES))
+        left = code.bind(vectors - groups * at_once)
+        code.loop(left, lambda scope, i: body(scope, vector_index(scope.bind(begin + i * LANES))))
     if at_least < LANES:
         done = code.bind(start + vectors * LANES)
         code.loop(rest, lambda scope, i: body(scope, scope.bind(done + i)))
