@@ -345,6 +345,8 @@ class Elements:
         if value in self.known:
             return self.known[value](index)
         op = self._makers[value]
+        if op.name == "det.canonical_nan" and self._has_one_nan(op.operands[0]):
+            return self.at(op.operands[0], index)
         if op.name == "det.constant":
             (element,) = op.attributes["value"].data.ravel()
             return self.code.hide(self.emit.const(element.item(), value.tensor.dtype))
@@ -352,6 +354,10 @@ class Elements:
         return definition(op.name).element(
             self.emit, lambda i, at: self.at(op.operands[i], at), index, site
         )
+
+    def _has_one_nan(self, value: Value) -> bool:
+        op = self._makers.get(value)
+        return op is not None and definition(op.name).one_nan and value.tensor.dtype is DType.F32
 
 
 def store_results(kernel: Kernel, code: Code, index: Sequence[Expr], root: Value, x: Expr) -> None:

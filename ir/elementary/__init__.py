@@ -1,7 +1,7 @@
 """Elementary functions on f32: one definition each, for the reference and for every backend.
 
 The unary functions are correctly rounded for all 2^32 inputs; ``pow`` is a fixed sequence. All are
-branch free and use f64 with fma; of a NaN they give a NaN. The few inputs at which a definition
+branch free, use f64 with fma, and give the canonical NaN. The few inputs at which a definition
 would round wrongly are patched by their bits.
 """
 

@@ -116,6 +116,12 @@ def one_nan(e: Emit, result: Scalar) -> Scalar:
     return nan_where_nan(e, result, result)
 
 
+def one_nan_of_positive(e: Emit, result: Scalar) -> Scalar:
+    """:func:`one_nan` of what has no sign: of the bits of quiet NaNs the canonical are the least,
+    and those of all other numbers are less."""
+    return from_bits(e, e.minimum(bits_of(e, result), bits_of(e, nan(e))))
+
+
 def patch(e: Emit, x: Scalar, result: Scalar, table: Mapping[int, int]) -> Scalar:
     """``result``, but where the bits of ``x`` are a key of ``table``, the bits given there.
 
@@ -172,9 +178,9 @@ _EIGHTHS = tuple(_less_eighths(value, j) for j, value in enumerate(EIGHTHS))
 
 
 def exp2_by_eighths(e: Emit, y: Scalar, factor: float) -> Scalar:
-    """:func:`exp2_of_product` as 2^(k/8) 2^r, |r| <= 1/16; NaN where ``y`` is.
+    """:func:`exp2_of_product` as 2^(k/8) 2^r, |r| <= 1/16.
 
-    The last three bits of k choose from a table; the others, shifted, are added to the exponent.
+    The last three bits of k choose from a table; the others are added to the exponent.
     """
     constant, rounder = f64(e, factor), f64(e, ROUNDER / 8)
     k = e.fma(y, constant, rounder)

@@ -54,7 +54,7 @@ def silu(e: Emit, x: Scalar) -> Scalar:
     """x / (1 + e^-x)."""
     bounded = at_least(e, x, -120.0)
     power = exp2_of_product(e, to_f64(e, at_most(e, bounded, 40.0)), -LOG2_E)
-    return _x_over_one_plus(e, x, bounded, power)
+    return nan_where_nan(e, x, _x_over_one_plus(e, x, bounded, power))
 
 
 def gelu_tanh(e: Emit, x: Scalar) -> Scalar:
@@ -65,7 +65,7 @@ def gelu_tanh(e: Emit, x: Scalar) -> Scalar:
     slope = e.fma(e.mul(y, y), cubic, linear)
     power = exp2_of_product(e, e.mul(y, slope), -1.0)
     result = _x_over_one_plus(e, x, bounded, power)
-    return patch(e, x, result, _GELU_TANH_PATCHES)
+    return nan_where_nan(e, x, patch(e, x, result, _GELU_TANH_PATCHES))
 
 
 def _x_over_one_plus(e: Emit, x: Scalar, bounded: Scalar, power: Scalar) -> Scalar:
@@ -99,7 +99,7 @@ def mish(e: Emit, x: Scalar) -> Scalar:
     power = exp2_of_product(e, to_f64(e, at_most(e, bounded, 40.0)), LOG2_E)
     n = e.mul(power, e.add(power, f64(e, 2.0)))
     quotient = e.div(e.mul(to_f64(e, bounded), n), e.add(n, f64(e, 2.0)))
-    return to_f32(e, quotient)
+    return nan_where_nan(e, x, to_f32(e, quotient))
 
 
 def erf(e: Emit, x: Scalar) -> Scalar:
@@ -108,7 +108,7 @@ def erf(e: Emit, x: Scalar) -> Scalar:
     scale = 2 / _ERF_IS_ONE**2
     u = e.fma(e.mul(a, a), f64(e, scale), f64(e, -1.0))
     result = to_f32(e, e.mul(a, horner_by_parity(e, ERF, u)))
-    return with_sign_of(e, x, result)
+    return nan_where_nan(e, x, with_sign_of(e, x, result))
 
 
 def gelu(e: Emit, x: Scalar) -> Scalar:
@@ -120,4 +120,4 @@ def gelu(e: Emit, x: Scalar) -> Scalar:
     weight = e.select(greater(e, x, 0.0), e.sub(f64(e, 1.0), tail), tail)
     bounded = to_f64(e, at_least(e, x, -_GELU_BOUND))
     result = to_f32(e, e.mul(bounded, weight))
-    return patch(e, x, result, _GELU_PATCHES)
+    return nan_where_nan(e, x, patch(e, x, result, _GELU_PATCHES))

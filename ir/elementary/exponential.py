@@ -11,6 +11,7 @@ from aivmc.ir.elementary._common import (
     f64,
     horner,
     nan_where_nan,
+    one_nan_of_positive,
     patch,
     scale_by_power_of_two,
     to_f32,
@@ -26,7 +27,7 @@ _EXP2_PATCHES = {0x3B429D37: 0x3F804385, 0xBCF3A937: 0x3F7AC6B1}
 def exp(e: Emit, x: Scalar) -> Scalar:
     """e^x. Beyond the bounds the result is 0 or infinity, as at them."""
     y = to_f64(e, clamp(e, x, -104.5, 89.0))
-    return to_f32(e, exp2_by_eighths(e, y, LOG2_E))
+    return one_nan_of_positive(e, to_f32(e, exp2_by_eighths(e, y, LOG2_E)))
 
 
 def exp2(e: Emit, x: Scalar) -> Scalar:
@@ -42,4 +43,4 @@ def expm1(e: Emit, x: Scalar) -> Scalar:
     """e^x - 1; below -20 the result is -1."""
     y = to_f64(e, clamp(e, x, -20.0, 89.0))
     result = to_f32(e, exp2m1_of_product(e, y, LOG2_E, EXP2M1_10))
-    return with_sign_of(e, x, result)
+    return nan_where_nan(e, x, with_sign_of(e, x, result))

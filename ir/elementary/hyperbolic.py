@@ -34,7 +34,7 @@ def sinh(e: Emit, x: Scalar) -> Scalar:
     m = exp2m1_of_product(e, a, LOG2_E, EXP2M1_10)
     total = e.add(m, e.div(m, e.add(m, f64(e, 1.0))))
     result = patch_odd(e, x, to_f32(e, e.mul(f64(e, 0.5), total)), _SINH_PATCHES)
-    return with_sign_of(e, x, result)
+    return nan_where_nan(e, x, with_sign_of(e, x, result))
 
 
 def cosh(e: Emit, x: Scalar) -> Scalar:
@@ -50,7 +50,7 @@ def tanh(e: Emit, x: Scalar) -> Scalar:
     a = to_f64(e, at_most(e, e.abs(x), 10.0))
     m = exp2m1_of_product(e, a, 2 * LOG2_E, EXP2M1_9)
     result = to_f32(e, e.div(m, e.add(m, f64(e, 2.0))))
-    return with_sign_of(e, x, result)
+    return nan_where_nan(e, x, with_sign_of(e, x, result))
 
 
 def asinh(e: Emit, x: Scalar) -> Scalar:

@@ -38,6 +38,7 @@ class Pow(_Elementary):
 def _define_unary(name: str, function: Callable[[Emit, Scalar], Scalar]) -> None:
     class Unary(_Elementary):
         operands = ("x",)
+        one_nan = True
 
         def scalar(self, emit: Emit, x: Scalar) -> Scalar:
             return function(emit, x)
