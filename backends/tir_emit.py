@@ -279,9 +279,6 @@ class TirEmit:
 
     def is_nan(self, x: Expr) -> Expr:
         dtype = self.dtype(x)
-        if dtype in (DType.F32, DType.F64):
-            result = tir_type(DType.BOOL, lanes_of(x))
-            return tirx.call_llvm_pure_intrin(result, "llvm.is.fpclass", x, _NAN_CLASSES)
         bits = self._bits_type(dtype)
         magnitude = self.and_(self.bitcast(x, bits), self.const((1 << (dtype.bits - 1)) - 1, bits))
         return self.lt(self.const(_INFINITY_BITS[dtype], bits), magnitude)
@@ -479,8 +476,9 @@ for _name in (
     setattr(ScopedEmit, _name, _kept(getattr(TirEmit, _name)))
 
 
-_NAN_CLASSES = tirx.IntImm("int32", 3)  # signaling and quiet
 _INFINITY_BITS = {
+    DType.F64: 0x7FF0_0000_0000_0000,
+    DType.F32: 0x7F80_0000,
     DType.F16: 0x7C00,
     DType.BF16: 0x7F80,
 }
