@@ -25,7 +25,7 @@ help:
 	@echo "make exhaustive   each elementary function on all 2^32 inputs (an hour on two cores)"
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more; needs root)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
-	@echo "make bench        latency against ONNX Runtime"
+	@echo "make bench        latency against ONNX Runtime, of models and of functions"
 	@echo "make docs         write docs/ops.md, docs/necessity.md and conformance/ anew from the code"
 	@echo "make demo-values  write the demo's values into README.md, after a change that moves them"
 	@echo "make clean        remove the environment, caches and everything built"
@@ -59,6 +59,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(RUN) examples.bench.bench
+	$(RUN) examples.bench.functions
 
 docs: $(VENV)/.dev
 	$(RUN) docs.generate_ops

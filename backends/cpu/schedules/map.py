@@ -61,8 +61,8 @@ def _columns_of_task(kernel: Kernel, columns: Dim, start: Expr) -> tuple[int | E
 
 
 def vectors_at_once(kernel: Kernel) -> int:
-    """How many vectors of elements to compute interleaved. Of elementary functions, long chains of
-    operations of which a processor sees too few ahead, as many as fit its registers; else one."""
+    """How many vectors of elements to compute interleaved: one, or of elementary functions, whose
+    long chains of operations a processor can't look beyond, as many as fit its registers."""
     if not any(op.name.removeprefix("det.") in ELEMENTARY for op in kernel.region.body):
         return 1
     target = kernel.target
@@ -102,23 +102,11 @@ def compute_columns(
     if isinstance(count, int):
         at_least, rest = count, i64(count % LANES)
         vectors, total = i64(count // LANES), i64(count)
-        groups = i64(count // LANES // at_once)
     else:
         total = code.bind(count)
         vectors = code.bind(tirx.floordiv(total, i64(LANES)))
         rest = code.bind(total - vectors * LANES)
-        groups = code.bind(tirx.floordiv(vectors, i64(at_once)))
-
-    def group(scope: Code, number: Expr) -> None:
-        first = scope.bind(start + number * (at_once * LANES))
-        columns = [vector_index(scope.bind(first + i * LANES)) for i in range(at_once)]
-        scope.interleave(columns, body)
-
-    code.loop(groups, group)
-    if at_once > 1:
-        begin = code.bind(start + groups * (at_once * LANES))
-        left = code.bind(vectors - groups * at_once)
-        code.loop(left, lambda scope, i: body(scope, vector_index(scope.bind(begin + i * LANES))))
+    _compute_vectors(code, start, vectors, body, at_once)
     if at_least < LANES:
         done = code.bind(start + vectors * LANES)
         code.loop(rest, lambda scope, i: body(scope, scope.bind(done + i)))
@@ -127,6 +115,23 @@ def compute_columns(
         code.when(tirx.GT(rest, i64(0)), lambda scope: body(scope, last))
     elif rest.value:
         body(code, vector_index(code.bind(start + total - LANES)))
+
+
+def _compute_vectors(
+    code: Code, start: Expr, vectors: Expr, body: Callable[[Code, Expr], None], at_once: int
+) -> None:
+    """``at_once`` vectors interleaved as long as there are so many, then one by one."""
+    for many in sorted({at_once, 1}, reverse=True):
+        groups = code.bind(tirx.floordiv(vectors, i64(many)))
+
+        def group(scope: Code, number: Expr, first: Expr = start, many: int = many) -> None:
+            first = scope.bind(first + number * (many * LANES))
+            columns = [vector_index(scope.bind(first + i * LANES)) for i in range(many)]
+            scope.interleave(columns, body)
+
+        code.loop(groups, group)
+        start = code.bind(start + groups * (many * LANES))
+        vectors = code.bind(vectors - groups * many)
 
 
 def _store(
