@@ -8,7 +8,7 @@ that LLVM turns back into single instructions. Integer data wraps, so it goes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -99,6 +99,10 @@ def i64(value: int) -> Expr:
     return tirx.IntImm("int64", value)
 
 
+def _numbers(values: Iterable[int]) -> list[Expr]:
+    return [tirx.IntImm("int32", value) for value in values]
+
+
 def quotient(a: Expr, b: Expr) -> Expr:
     """``a // b`` of numbers that are not negative, whether or not TVM can tell: else it would test
     their signs."""
@@ -123,11 +127,12 @@ class TirEmit:
         bind: Callable[[Expr], Expr] = lambda x: x,
         sizes: Collection[Dim] = (),
         lacks: Collection[str] = (),
+        permute: str = "",
     ) -> None:
         self.symbols = symbols
         self._bind = bind
         self._sizes = sizes
-        self._lacks = lacks  # of CpuTarget
+        self._lacks, self._permute = lacks, permute  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -355,6 +360,32 @@ class TirEmit:
             return coded(self.select(condition, code_of(a), code_of(b)), self.dtype(a))
         return tirx.Select(splat(condition, lanes), splat(a, lanes), splat(b, lanes))
 
+    def lookup(self, table: Sequence[float], index: Expr) -> Expr:
+        lanes = lanes_of(index)
+        if self._permute and lanes % len(table) == 0:
+            return self._permuted(table, index)
+        values: list[Expr] = [splat(self.const(x, DType.F64), lanes) for x in table]
+        for bit in range(3):
+            mask = self.const(1 << bit, DType.I64)
+            even = self.eq(self.and_(index, mask), self.const(0, DType.I64))
+            pairs = zip(values[::2], values[1::2], strict=True)
+            values = [self.select(even, a, b) for a, b in pairs]
+        return values[0]
+
+    def _permuted(self, table: Sequence[float], index: Expr) -> Expr:
+        """A permutation of a register that holds the table, for each eight of the indexes."""
+        size, lanes = len(table), lanes_of(index)
+        register = tirx.Shuffle([self.const(x, DType.F64) for x in table], _numbers(range(size)))
+        eights = (
+            tirx.Shuffle([index], _numbers(range(start, start + size)))
+            for start in range(0, lanes, size)
+        )
+        found = [
+            tirx.call_llvm_pure_intrin(tir_type(DType.F64, size), self._permute, register, eight)
+            for eight in eights
+        ]
+        return tirx.Shuffle(found, _numbers(range(lanes)))
+
     def cast(self, x: Expr, dtype: DType) -> Expr:
         source = self.dtype(x)
         if source is dtype:
@@ -488,7 +519,7 @@ def _kept(operation: Callable[..., Expr]) -> Callable[..., Expr]:
 for _name in (
     *("add", "sub", "mul", "div", "rem", "fma", "sqrt", "neg", "abs", "floor", "ceil", "trunc"),
     *("rint", "maximum", "minimum", "lt", "le", "eq", "is_nan", "and_", "or_", "xor", "not_"),
-    *("shl", "shr", "select", "cast", "bitcast"),
+    *("shl", "shr", "select", "lookup", "cast", "bitcast"),
 ):
     setattr(ScopedEmit, _name, _kept(getattr(TirEmit, _name)))
 

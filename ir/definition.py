@@ -63,6 +63,7 @@ class OpDef:
     results: ClassVar[int] = 1
     reduces: ClassVar[bool] = False  # combines several elements in floating point: needs an order
     pure: ClassVar[bool] = True
+    one_nan: ClassVar[bool] = False  # the NaNs of an f32 result are canonical
 
     def infer(
         self, types: Sequence[Any], attributes: Attributes, regions: Sequence[Region]

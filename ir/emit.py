@@ -7,6 +7,7 @@ exactly one rounding (docs/numerics.md, clauses 1 to 5), so a definition fixes t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from aivmc.ir.dims import Dim
@@ -71,6 +72,9 @@ class Emit(Protocol):
 
     def select(self, condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
         """``a`` where the bool ``condition`` holds, else ``b``; both are evaluated."""
+
+    def lookup(self, table: Sequence[float], index: Scalar) -> Scalar:
+        """The f64 constant ``table[index mod 8]`` of eight; ``index`` is an i64."""
 
     def cast(self, x: Scalar, dtype: DType) -> Scalar:
         """Numeric conversion: nearest even; float to int truncates, saturates, NaN gives 0;

@@ -7,6 +7,8 @@ NaNs come out with whatever payload the machine gives; :func:`canonical_nan` mak
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from aivmc.ir.dims import Dim, evaluate
@@ -202,6 +204,11 @@ class NumpyEmit:
             raise TypeError(f"select needs a bool condition, not {condition.dtype}")
         _require_real(a, b)
         return np.where(condition, a, b)
+
+    def lookup(self, table: Sequence[float], index: Array) -> Array:
+        if len(table) != 8 or index.dtype != np.int64:
+            raise TypeError(f"lookup needs 8 constants and i64, not {len(table)}, {index.dtype}")
+        return np.array(table, np.float64)[index & 7]
 
     @_quiet
     def cast(self, x: Array, dtype: DType) -> Array:

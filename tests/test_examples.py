@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from examples.bench import functions
 from examples.bench.measure import compare, onnxruntime_session
 from examples.models import bert_base
 from examples.models.graph import save
@@ -323,6 +324,19 @@ def test_the_benchmark_calls_both_sides_equally_often_and_each_after_itself() ->
     assert pair.rounds == 7
     untimed_then_timed = ("aabb" + "bbaa") * 3 + "aabb"
     assert "".join(calls[4:]) == untimed_then_timed
+
+
+@pytest.mark.parametrize("function", functions.FUNCTIONS)
+def test_the_benchmark_of_functions_has_models_and_operands(function: str, tmp_path: Path) -> None:
+    model, x = functions.one_op(function), functions.operands(function)
+    onnx.checker.check_model(model)
+    low, high = functions.FUNCTIONS[function]
+    assert low <= x.min() < x.max() <= high
+    onnx.save(model, tmp_path / "model.onnx")
+    (y,) = onnxruntime_session(tmp_path / "model.onnx", {}, threads=1).run(None, {"x": x})
+    assert y.shape == x.shape == (functions.SIZE,)
+    assert np.isfinite(y).all()
+    assert len(np.unique(y)) > functions.SIZE // 100  # not saturated
 
 
 def test_the_benchmark_fixes_symbolic_dims_for_onnx_runtime(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ _KERNEL = _Rules(
         "llvm.fma llvm.sqrt llvm.maximum llvm.minimum llvm.fabs llvm.copysign llvm.floor "
         "llvm.ceil llvm.trunc llvm.rint llvm.nearbyint llvm.roundeven llvm.fptosi.sat "
         "llvm.fptoui.sat llvm.is.fpclass llvm.x86.avx512.mask.vcvtph2ps.512 "
+        "llvm.x86.avx512.permvar.df.512 "
         # Of every order of elements the same.
         "llvm.vector.reduce.fmaximum llvm.vector.reduce.fminimum "
         # In the order of the elements, without the flag that would let LLVM choose.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.ir import PointerType, PrimType
 from tvm.sym import Analyzer
 
+from aivmc.backends.cpu.targets import CpuTarget
 from aivmc.backends.tir_emit import (
     CODES,
     Expr,
@@ -88,6 +89,15 @@ class Code:
     def span(self, begin: Expr, end: Expr, body: Callable[[Code, Expr], None]) -> None:
         """``for i in range(begin, end)``."""
         self.loop(end - begin, lambda scope, i: body(scope, scope.bind(begin + i)))
+
+    def interleave(self, indexes: Iterable[Expr], body: Callable[[Code, Expr], None]) -> None:
+        """``body`` for each of the indexes, a statement for each in turn."""
+        scopes = []
+        for index in indexes:
+            scopes.append(Code())
+            body(scopes[-1], index)
+        for statements in zip(*(scope.statements for scope in scopes), strict=True):
+            self.statements.extend(statements)
 
     def when(self, condition: Expr, body: Callable[[Code], None]) -> None:
         scope = Code()
@@ -210,6 +220,7 @@ class Kernel:
 
     name: str
     op: Op
+    target: CpuTarget
     emit: TirEmit
     tensors: Mapping[Value, Tensor]  # operands (as region arguments) and yielded values
     scratch: Array
@@ -257,15 +268,14 @@ class Kernel:
         return function.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
 
 
-def new_kernel(name: str, op: Op, symbols: Iterable[str], lacks: Collection[str]) -> Kernel:
-    """An empty function for a kernel op: one pointer for each operand and result. ``lacks``: of
-    the target."""
+def new_kernel(name: str, op: Op, symbols: Iterable[str], target: CpuTarget) -> Kernel:
+    """An empty function for a kernel op: one pointer for each operand and result."""
     region = op.regions[0]
     dims = {s: tirx.Var(f"dim_{i}", "int64") for i, s in enumerate(symbols)}
     # TVM divides indexes with a sign test unless it can tell that they are not negative.
     prologue = Code()
     bound = {s: prologue.bind(_not_negative(v)) for s, v in dims.items()}
-    emit = TirEmit(bound, prologue.bind, _sizes(region), lacks)
+    emit = TirEmit(bound, prologue.bind, _sizes(region), target.lacks, target.permute)
     pointers, declarations = [], []
 
     def on_pointer(dtype: DType, label: str) -> Array:
@@ -287,6 +297,7 @@ def new_kernel(name: str, op: Op, symbols: Iterable[str], lacks: Collection[str]
     return Kernel(
         name,
         op,
+        target,
         emit,
         tensors,
         scratch,
@@ -339,6 +350,8 @@ class Elements:
         if value in self.known:
             return self.known[value](index)
         op = self._makers[value]
+        if op.name == "det.canonical_nan" and self._has_one_nan(op.operands[0]):
+            return self.at(op.operands[0], index)
         if op.name == "det.constant":
             (element,) = op.attributes["value"].data.ravel()
             return self.code.hide(self.emit.const(element.item(), value.tensor.dtype))
@@ -346,6 +359,10 @@ class Elements:
         return definition(op.name).element(
             self.emit, lambda i, at: self.at(op.operands[i], at), index, site
         )
+
+    def _has_one_nan(self, value: Value) -> bool:
+        op = self._makers.get(value)
+        return op is not None and definition(op.name).one_nan and value.tensor.dtype is DType.F32
 
 
 def store_results(kernel: Kernel, code: Code, index: Sequence[Expr], root: Value, x: Expr) -> None:

@@ -28,7 +28,7 @@ _CONTRACTIONS = ("det.matmul", "det.conv", "det.conv_transpose")
 def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: bool) -> Kernel:
     """The function ``name`` of a kernel op; ``packed`` says that a contraction's weights are."""
     _check_dtypes(op)
-    kernel = new_kernel(name, op, symbols, target.lacks)
+    kernel = new_kernel(name, op, symbols, target)
     if all(v.tensor.size == 0 for v in kernel.outputs):
         kernel.tasks = 0
         return kernel

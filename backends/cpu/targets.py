@@ -29,6 +29,7 @@ class CpuTarget:
     registers: int  # architectural vector registers
     requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
     lacks: tuple[str, ...] = ()  # instructions that are emulated, of LACKING
+    permute: str = ""  # the intrinsic that takes 8 elements of 8 f64 by 8 i64, mod 8
 
     @property
     def has_dot_products(self) -> bool:
@@ -62,6 +63,7 @@ TARGETS: tuple[CpuTarget, ...] = (
         vector_bits=512,
         registers=32,
         requires=_V4_REQUIRES,
+        permute="llvm.x86.avx512.permvar.df.512",
     ),
     CpuTarget(
         name="x86-64-v3",

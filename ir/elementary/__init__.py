@@ -1,9 +1,9 @@
 """Elementary functions: one definition for each dtype, for the reference and for every backend.
 
 On f32 the unary functions are correctly rounded for all 2^32 inputs, and ``pow`` is a fixed
-sequence; on f64 all are fixed sequences. They are branch free, use f64 with fma and no tables, and
-give the canonical NaN. The few f32 inputs at which a definition would round wrongly are patched by
-their bits.
+sequence; on f64 all are fixed sequences. They are branch free, use f64 with fma, and give the
+canonical NaN. The few f32 inputs at which a definition would round wrongly are patched by their
+bits.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ argument whose result is used.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
-from aivmc.ir.elementary.coefficients import EXP2, LOG1P
+from aivmc.ir.elementary.coefficients import EIGHTHS, EXP2, EXP2_EIGHTH, LOG1P
 from aivmc.ir.emit import Emit, Scalar
 from aivmc.ir.types import DType
 
@@ -75,6 +76,13 @@ def horner(e: Emit, coefficients: Sequence[float], y: Scalar) -> Scalar:
     return reduce(lambda value, c: e.fma(value, y, c), reversed(rest), last)
 
 
+def horner_by_parity(e: Emit, coefficients: Sequence[float], y: Scalar) -> Scalar:
+    """The even powers of y and the odd ones apart: one operation more, half the latency."""
+    square = e.mul(y, y)
+    odd, even = (horner(e, coefficients[first::2], square) for first in (1, 0))
+    return e.fma(odd, y, even)
+
+
 def bits_of(e: Emit, x: Scalar) -> Scalar:
     return e.bitcast(x, DType(f"u{e.dtype(x).bits}"))
 
@@ -114,6 +122,12 @@ def at_domain_edges(e: Emit, x: Scalar, result: Scalar, edge: float) -> Scalar:
     result = e.select(e.eq(x, like(e, x, math.inf)), x, result)
     outside = e.select(e.eq(x, like(e, x, edge)), like(e, x, -math.inf), like(e, x, math.nan))
     return e.select(greater(e, x, edge), result, outside)
+
+
+def one_nan_of_positive(e: Emit, result: Scalar) -> Scalar:
+    """:func:`one_nan` of what has no sign: of the bits of quiet NaNs the canonical are the least,
+    and those of all other numbers are less."""
+    return from_bits(e, e.minimum(bits_of(e, result), bits_of(e, like(e, result, math.nan))))
 
 
 def patch(e: Emit, x: Scalar, result: Scalar, table: Mapping[int, int]) -> Scalar:
@@ -158,6 +172,33 @@ def exp2_of_product(
     """2^(y * factor) for a product within the exponents of f64."""
     k, r = split_exponent(e, y, factor)
     return scale_by_power_of_two(e, horner(e, coefficients, r), k)
+
+
+def _less_eighths(value: float, eighths: int) -> float:
+    """``value`` with so many eighths of a binade subtracted from its bits."""
+    (bits,) = struct.unpack("<q", struct.pack("<d", value))
+    (result,) = struct.unpack("<d", struct.pack("<q", bits - (eighths << _MANTISSA_BITS - 3)))
+    return float(result)
+
+
+# Of the index, which is added to the exponent with all its bits, the last three go again.
+_EIGHTHS = tuple(_less_eighths(value, j) for j, value in enumerate(EIGHTHS))
+
+
+def exp2_by_eighths(e: Emit, y: Scalar, factor: float) -> Scalar:
+    """:func:`exp2_of_product` as 2^(k/8) 2^r, |r| <= 1/16.
+
+    The last three bits of k choose from a table; the others are added to the exponent.
+    """
+    constant, rounder = f64(e, factor), f64(e, ROUNDER / 8)
+    k = e.fma(y, constant, rounder)
+    r = e.fma(y, constant, e.neg(e.sub(k, rounder)))
+    fraction = e.mul(r, horner(e, EXP2_EIGHTH[1:], r))
+    bits = e.bitcast(k, DType.I64)
+    shifted = e.shl(bits, e.const(_MANTISSA_BITS - 3, DType.I64))
+    power = e.bitcast(e.lookup(_EIGHTHS, bits), DType.I64)
+    power = e.bitcast(e.add(power, shifted), DType.F64)
+    return e.fma(power, fraction, power)
 
 
 def exp2m1_of_product(e: Emit, y: Scalar, factor: float, coefficients: Sequence[float]) -> Scalar:

@@ -18,6 +18,7 @@ from aivmc.ir.elementary._common import (
     f64,
     greater,
     horner,
+    horner_by_parity,
     less,
     nan_where_nan,
     patch,
@@ -106,7 +107,7 @@ def erf(e: Emit, x: Scalar) -> Scalar:
     a = to_f64(e, at_most(e, e.abs(x), _ERF_IS_ONE))
     scale = 2 / _ERF_IS_ONE**2
     u = e.fma(e.mul(a, a), f64(e, scale), f64(e, -1.0))
-    result = to_f32(e, e.mul(a, horner(e, ERF, u)))
+    result = to_f32(e, e.mul(a, horner_by_parity(e, ERF, u)))
     return nan_where_nan(e, x, with_sign_of(e, x, result))
 
 

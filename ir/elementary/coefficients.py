@@ -21,6 +21,12 @@ EXP2_SIGMOID = _doubles("""
     0x1.62c11ed8ecfc0p-20 0x1.b673c7455f3c2p-24 0x1.e3e88897e9dd1p-28
 """)
 
+# 2^x for |x| <= 1/16, searched for exp
+EXP2_EIGHTH = _doubles("""
+    0x1.0000000000000p+0 0x1.62e42fefa3b68p-1 0x1.ebfbdff82e50bp-3 0x1.c6b08d56037d8p-5
+    0x1.3b2ab71b8c611p-7 0x1.5d8efd7eae5dap-10 0x1.43067e9870555p-13
+""")
+
 # (2^x - 1) / x
 EXP2M1_9 = _doubles("""
     0x1.62e42fefa39f7p-1 0x1.ebfbdff82c53ap-3 0x1.c6b08d704413fp-5 0x1.3b2ab6fbb58eep-7
@@ -93,13 +99,13 @@ ASIN = _doubles("""
 
 # erf(s) / s in s^2 / ERF_SCALE - 1, searched
 ERF = _doubles("""
-    0x1.6fc14a09a4d23p-2 -0x1.6f422007510d7p-3 0x1.1184b571f7460p-3 -0x1.bde9f7783f267p-4
-    0x1.72e43fb0cb1f5p-4 -0x1.2fe7f6c2bc43ap-4 0x1.dfe8d8939cfc6p-5 -0x1.68148419dd929p-5
-    0x1.fd5ae58c41697p-6 -0x1.5240e2f3c5a9ap-6 0x1.a547819d5df92p-7 -0x1.ec34eaec067dep-8
-    0x1.0e1d165e5b2b1p-8 -0x1.17084da3783c4p-9 0x1.0fe0ed146bfe8p-10 -0x1.f4fb45dc8e25fp-12
-    0x1.b5a17dc9de693p-13 -0x1.6a8b3ce26732bp-14 0x1.1c68747b5b43ep-15 -0x1.ae3289864a39cp-17
-    0x1.41c6c18e587e0p-18 -0x1.af7bfaee2d7afp-20 0x1.bede05d5e636ep-22 -0x1.3cc867ab09380p-23
-    0x1.6f3211a65fe83p-24 -0x1.82eb0ed2e7f3ep-26
+    0x1.6fc14a09a4d25p-2 -0x1.6f422007510d6p-3 0x1.1184b571f7460p-3 -0x1.bde9f7783f277p-4
+    0x1.72e43fb0cb1f2p-4 -0x1.2fe7f6c2bc438p-4 0x1.dfe8d8939cfb3p-5 -0x1.68148419dd92fp-5
+    0x1.fd5ae58c4167dp-6 -0x1.5240e2f3c5a97p-6 0x1.a547819d5dfa0p-7 -0x1.ec34eaec067e0p-8
+    0x1.0e1d165e5b2a4p-8 -0x1.17084da3783c6p-9 0x1.0fe0ed146bffdp-10 -0x1.f4fb45dc8e272p-12
+    0x1.b5a17dc9de68dp-13 -0x1.6a8b3ce26733ep-14 0x1.1c68747b5b442p-15 -0x1.ae3289864a3a3p-17
+    0x1.41c6c18e587f8p-18 -0x1.af7bfaee2d7bfp-20 0x1.bede05d5e6377p-22 -0x1.3cc867ab09387p-23
+    0x1.6f3211a65fe72p-24 -0x1.82eb0ed2e7f39p-26
 """)
 
 # exp(a^2/2) erfc(a/sqrt 2) / 2 in (a - 4) / (a + 4), searched
@@ -109,6 +115,12 @@ GELU_TAIL = _doubles("""
     -0x1.888dc1194b82cp-13 -0x1.7e2513a70df05p-15 0x1.e0a1495cf1cb6p-16 0x1.36ea611eca5ffp-18
     -0x1.209b4368d0a2bp-18 -0x1.bf0d09a6ae494p-21 0x1.5e1b097ec8cc5p-21 0x1.be501d6d26e5bp-23
     -0x1.50088c3d60508p-24 -0x1.8f57e3b1b4fe1p-25 -0x1.f8b0be13930cep-30 0x1.07cb1292aeb10p-29
+""")
+
+# 2^(j/8) for j = 0 to 7, searched for exp
+EIGHTHS = _doubles("""
+    0x1.0000000000000p+0 0x1.172b83c7d517bp+0 0x1.306fe0a31b715p+0 0x1.4bfdad5362a27p+0
+    0x1.6a09e667f3bcdp+0 0x1.8ace5422aa0dap+0 0x1.ae89f995ad3b1p+0 0x1.d5818dcfba483p+0
 """)
 
 # 1 / pi in chunks of 26 bits

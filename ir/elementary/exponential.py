@@ -6,11 +6,12 @@ from aivmc.ir.elementary._common import (
     LOG2_E,
     ROUNDER,
     clamp,
-    exp2_of_product,
+    exp2_by_eighths,
     exp2m1_of_product,
     f64,
     horner,
     nan_where_nan,
+    one_nan_of_positive,
     patch,
     scale_by_power_of_two,
     to_f32,
@@ -26,7 +27,7 @@ _EXP2_PATCHES = {0x3B429D37: 0x3F804385, 0xBCF3A937: 0x3F7AC6B1}
 def exp(e: Emit, x: Scalar) -> Scalar:
     """e^x. Beyond the bounds the result is 0 or infinity, as at them."""
     y = to_f64(e, clamp(e, x, -104.5, 89.0))
-    return nan_where_nan(e, x, to_f32(e, exp2_of_product(e, y, LOG2_E)))
+    return one_nan_of_positive(e, to_f32(e, exp2_by_eighths(e, y, LOG2_E)))
 
 
 def exp2(e: Emit, x: Scalar) -> Scalar:

@@ -44,9 +44,11 @@ class Fit:
 SIGMOID_ULPS = (0, 0, 64, 42, 93, 75, -106, 166, 206, -222, -225)
 COS_ULPS = (0, 1, -3, 1, -10, -10, 13, -5, 10)
 ERF_ULPS = (
-    *(0, 1, 3, -3, 15, 16, 15, 4, 15, 13, -9, 8, 11),
-    *(-8, -6, -16, 9, -14, -12, 1, -11, -11, -13, -2, 6, -11),
+    *(2, 0, 3, 13, 12, 14, -4, 10, -11, 10, 5, 10, -2),
+    *(-6, 15, 3, 3, 5, -8, 8, 13, 5, -4, 5, -11, -16),
 )
+EXP_ULPS = (0, -518, 11078, 1784069, 0, 0, 0)
+EIGHTHS_ULPS = (0, 0, 0, 0, 0, -1, 4, -4)
 GELU_ULPS = (0, 2, -4, -1, 13, -2, -15, 13, -2, 13, 0, 12, -7, 8, -8, -4, -1, -9, 1, 1)
 
 
@@ -85,6 +87,16 @@ def fits() -> list[Fit]:
     return [
         Fit("EXP2", "2^x", *exp2),
         Fit("EXP2_SIGMOID", "2^x, searched for sigmoid", *exp2, ulps=SIGMOID_ULPS),
+        Fit(
+            "EXP2_EIGHTH",
+            "2^x for |x| <= 1/16, searched for exp",
+            lambda x: mpf(2) ** x,
+            mpf(-1) / 16,
+            mpf(1) / 16,
+            6,
+            1,
+            EXP_ULPS,
+        ),
         Fit("EXP2M1_9", "(2^x - 1) / x", _exp2m1_over_x, -half, half, 9),
         Fit("EXP2M1_10", "(2^x - 1) / x", _exp2m1_over_x, -half, half, 10),
         Fit("LOG1P", "log(1 + x) / x", _log1p_over_x, sqrt(half) - 1, sqrt(2) - 1, 19, 1),
@@ -209,6 +221,8 @@ def render() -> str:
     """The whole text of ``coefficients.py``."""
     with mpmath.workdps(DIGITS):
         parts = [render_doubles(fit.name, fit.about, solve(fit)) for fit in fits()]
+        eighths = tuple(_step(float(mpf(2) ** (mpf(j) / 8)), n) for j, n in enumerate(EIGHTHS_ULPS))
+        parts.append(render_doubles("EIGHTHS", "2^(j/8) for j = 0 to 7, searched for exp", eighths))
     with mpmath.workprec(600):
         for name, about, value, bit in (
             ("INVERSE_PI", "1 / pi", 1 / mpmath.pi, -27),

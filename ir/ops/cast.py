@@ -62,6 +62,7 @@ class CanonicalNan(Elementwise):
 
     name = "det.canonical_nan"
     operands = ("x",)
+    one_nan = True
 
     def result_dtype(self, *dtypes: DType, **attributes: Any) -> DType:
         return require_float(dtypes[0])

@@ -33,6 +33,7 @@ class Pow(_Elementary):
 def _define_unary(name: str) -> None:
     class Unary(_Elementary):
         operands = ("x",)
+        one_nan = True
 
         def scalar(self, emit: Emit, x: Scalar) -> Scalar:
             return ELEMENTARY[name, emit.dtype(x)](emit, x)

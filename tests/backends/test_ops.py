@@ -14,6 +14,7 @@ from aivmc.ir.builder import Builder
 from aivmc.ir.core import Value
 from aivmc.ir.definition import definition, definitions
 from aivmc.ir.dims import symbol
+from aivmc.ir.elementary import ELEMENTARY
 from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.types import DType, TensorType
 from tests.backends.op_harness import (
@@ -198,6 +199,24 @@ def test_elementwise_broadcasting_of_any_length() -> None:
 
 def _size(d: Any, n: int, m: int) -> int:
     return d if isinstance(d, int) else n if d == N else m
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nans_of_elementary_functions_leave_a_kernel_canonical(target: str) -> None:
+    """det.canonical_nan after one of them does nothing, for it has done so itself; after another
+    op it does, and where the result is narrower."""
+    nans = np.array([0x7FC00001, 0xFFC00000, 0x7F800001, 0xFFBFFFFF, 0xFFFFFFFF] * 5, np.uint32)
+
+    def body(b: Builder, x: Value) -> Iterator[Value]:
+        results = [b.op(f"det.{name}", x) for name in ELEMENTARY]
+        half = b.op("det.cast", x, to=DType.F16)
+        results += [b.op("det.neg", results[0]), b.op("det.exp", half)]
+        yield from (b.op("det.canonical_nan", r) for r in results)
+
+    module = program({"x": TensorType(F32, (len(nans),))}, body)
+    for y in executor(module, target).run({"x": nans.view(np.float32)}, threads=1).values():
+        want = 0x7FC00000 if y.dtype == np.float32 else 0x7E00
+        assert set(y.view(f"u{y.itemsize}").tolist()) == {want}
 
 
 def test_empty_operands_are_not_read() -> None:

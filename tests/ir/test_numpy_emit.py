@@ -388,3 +388,14 @@ def test_canonical_nan_is_one_value():
         0x7FC00000,
         0x3F800000,
     ]
+
+
+def test_lookup_takes_an_index_modulo_eight():
+    table = [1.0, -0.0, math.inf, 5e-324, -2.5, 0.1, 1e300, -1e-300]
+    index = np.array([0, 7, 8, 13, -1, -8, 2**62 + 3, -(2**63)])
+    want = np.array([table[i] for i in (0, 7, 0, 5, 7, 0, 3, 0)])
+    assert same_bits(E.lookup(table, index), want)
+    with pytest.raises(TypeError, match="8 constants and i64"):
+        E.lookup(table[:7], index)
+    with pytest.raises(TypeError, match="8 constants and i64"):
+        E.lookup(table, index.astype(np.int32))

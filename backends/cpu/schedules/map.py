@@ -15,8 +15,10 @@ from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.core import Region, Value
 from aivmc.ir.definition import definition
 from aivmc.ir.dims import Dim, ceil_div, product
+from aivmc.ir.elementary import NAMES
 from aivmc.ir.types import Shape
 
+_INTERLEAVED_BITS = 4096  # of registers for each vector of LANES elements, half of them in f64
 _COLUMNS = 4096  # of a task: a few microseconds of work, and all its operands in the L1 cache
 
 
@@ -44,6 +46,7 @@ def lower_map(kernel: Kernel) -> None:
             count,
             lambda scope, column: _store(scope, kernel, region, tensors, [*outer, column]),
             at_least,
+            vectors_at_once(kernel),
         )
 
     kernel.code.span(kernel.begin, kernel.end, task)
@@ -55,6 +58,15 @@ def _columns_of_task(kernel: Kernel, columns: Dim, start: Expr) -> tuple[int | E
         return columns, columns
     count = tirx.min(i64(_COLUMNS), kernel.emit.dim(columns) - start)
     return count, columns % _COLUMNS or _COLUMNS if isinstance(columns, int) else 0
+
+
+def vectors_at_once(kernel: Kernel) -> int:
+    """How many vectors of elements to compute interleaved: one, or of elementary functions, whose
+    long chains of operations a processor can't look beyond, as many as fit its registers."""
+    if not any(op.name.removeprefix("det.") in NAMES for op in kernel.region.body):
+        return 1
+    target = kernel.target
+    return max(target.registers * target.vector_bits // _INTERLEAVED_BITS, 1)
 
 
 def _is_constant(name: str) -> bool:
@@ -79,10 +91,11 @@ def compute_columns(
     count: int | Expr,
     body: Callable[[Code, Expr], None],
     at_least: int = 0,
+    at_once: int = 1,
 ) -> None:
-    """Call ``body`` for ``count`` columns from ``start`` on: in vectors, and what is left over
-    once more as a vector that ends at the last column, or one by one where there may be fewer
-    columns than lanes.
+    """Call ``body`` for ``count`` columns from ``start`` on: in vectors, ``at_once`` interleaved,
+    and what is left over once more as a vector that ends at the last column, or one by one where
+    there may be fewer columns than lanes.
 
     Computing a column twice is harmless: it gives the same bits.
     """
@@ -93,7 +106,7 @@ def compute_columns(
         total = code.bind(count)
         vectors = code.bind(tirx.floordiv(total, i64(LANES)))
         rest = code.bind(total - vectors * LANES)
-    code.loop(vectors, lambda scope, i: body(scope, vector_index(scope.bind(start + i * LANES))))
+    _compute_vectors(code, start, vectors, body, at_once)
     if at_least < LANES:
         done = code.bind(start + vectors * LANES)
         code.loop(rest, lambda scope, i: body(scope, scope.bind(done + i)))
@@ -102,6 +115,23 @@ def compute_columns(
         code.when(tirx.GT(rest, i64(0)), lambda scope: body(scope, last))
     elif rest.value:
         body(code, vector_index(code.bind(start + total - LANES)))
+
+
+def _compute_vectors(
+    code: Code, start: Expr, vectors: Expr, body: Callable[[Code, Expr], None], at_once: int
+) -> None:
+    """``at_once`` vectors interleaved as long as there are so many, then one by one."""
+    for many in sorted({at_once, 1}, reverse=True):
+        groups = code.bind(tirx.floordiv(vectors, i64(many)))
+
+        def group(scope: Code, number: Expr, first: Expr = start, many: int = many) -> None:
+            first = scope.bind(first + number * (many * LANES))
+            columns = [vector_index(scope.bind(first + i * LANES)) for i in range(many)]
+            scope.interleave(columns, body)
+
+        code.loop(groups, group)
+        start = code.bind(start + groups * (many * LANES))
+        vectors = code.bind(vectors - groups * many)
 
 
 def _store(
