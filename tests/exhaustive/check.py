@@ -42,6 +42,7 @@ HARD_CASES = Path(__file__).parents[1] / "data" / "hard_cases"
 # Of these the table has the inputs without a sign only.
 ODD = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "erf")
 EVEN = ("cos", "cosh")
+UNDECIDED = 2
 _SIGN = np.uint32(0x8000_0000)
 _SOURCE = Path(__file__).with_name("reference.c")
 
@@ -105,13 +106,20 @@ def correctly_rounded(name: str, x: Array) -> Array:
     return _expected(name, x)[0]
 
 
+def reference(name: str, x: Array) -> tuple[Array, Array]:
+    """The bits of the results by the C library, and for each UNDECIDED, 1 if it is near to the
+    middle of two floats, or 0."""
+    results, doubt = np.empty(len(x), np.uint32), np.empty(len(x), np.uint8)
+    function = getattr(_library(), f"reference_{name}")
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (x, results, doubt)]
+    function(pointers[0], ctypes.c_int64(len(x)), *pointers[1:])
+    return results, doubt
+
+
 def _expected(name: str, x: Array) -> tuple[Array, int]:
     """The correctly rounded results, and how many of them the table decided."""
-    results, undecided = np.empty(len(x), np.uint32), np.empty(len(x), np.uint8)
-    function = getattr(_library(), f"reference_{name}")
-    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (x, results, undecided)]
-    function(pointers[0], ctypes.c_int64(len(x)), *pointers[1:])
-    at = np.flatnonzero(undecided)
+    results, doubt = reference(name, x)
+    at = np.flatnonzero(doubt == UNDECIDED)
     inputs, values = _hard_cases(name)
     place = np.minimum(np.searchsorted(inputs, x[at]), len(inputs) - 1)
     missing = x[at][inputs[place] != x[at]]

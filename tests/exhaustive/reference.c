@@ -2,14 +2,16 @@
 //
 // A result is decided where everything within 2^-41 (relative) of the library's value rounds to one
 // f32. The library is right to better than 2^-44, also through the formulas below. What is undecided
-// lies within 2^-40 of the middle of two floats, so it is in tests/data/hard_cases; but silu and the
-// gelus of magnitudes below 2^-30 are decided here by their series.
+// lies within 2^-40 of the middle of two floats, so it is in tests/data/hard_cases, which
+// hard_cases.py makes with the help of this file; but silu and the gelus of magnitudes below 2^-30
+// are decided here by their series.
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #define DECIDING 0x1p-41
+#define NEAR 0x1p-40
 #define CANONICAL_NAN 0x7fc00000u
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
@@ -50,28 +52,34 @@ static float half_and_a_little(float x) {
   return rounded < exact ? nextafterf(rounded, INFINITY) : rounded;
 }
 
+// Whether y and what is within a relative distance of it round to different floats.
+static int is_open(double y, double distance) {
+  return y == y && (float)(y * (1 - distance)) != (float)(y * (1 + distance));
+}
+
 typedef double function(double);
 
-// Results for n inputs, given as bits like the results; 1 in `undecided` where there is none.
+// Results for n inputs, given as bits like the results. In `doubt` 2 where the result is not
+// decided, 1 where it is, but near to the middle of two floats.
 static void evaluate(function *f, const uint32_t *x_bits, int64_t n, uint32_t *results,
-                     uint8_t *undecided) {
+                     uint8_t *doubt) {
   int halves = f == silu || f == gelu || f == gelu_tanh;
   for (int64_t i = 0; i < n; i++) {
     float x = from_bits(x_bits[i]);
     if (halves && fabsf(x) < 0x1p-30f) {
       results[i] = bits(half_and_a_little(x));
-      undecided[i] = 0;
+      doubt[i] = 0;
       continue;
     }
     double y = f(x);
     results[i] = bits((float)y);
-    undecided[i] = y == y && (float)(y * (1 - DECIDING)) != (float)(y * (1 + DECIDING));
+    doubt[i] = is_open(y, NEAR) + is_open(y, DECIDING);
   }
 }
 
 #define EXPORT(name, f)                                                                    \
-  void reference_##name(const uint32_t *x, int64_t n, uint32_t *results, uint8_t *undecided) { \
-    evaluate(f, x, n, results, undecided);                                                  \
+  void reference_##name(const uint32_t *x, int64_t n, uint32_t *results, uint8_t *doubt) { \
+    evaluate(f, x, n, results, doubt);                                                     \
   }
 
 EXPORT(exp, exp) EXPORT(exp2, exp2) EXPORT(expm1, expm1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
 import ml_dtypes
@@ -17,12 +18,14 @@ from tests.compiled_op import executor
 from tests.exhaustive.check import (
     CHUNK,
     CHUNKS,
+    HARD_CASES,
     Result,
     c_compiler,
     check,
     correctly_rounded,
     runnable,
 )
+from tests.exhaustive.hard_cases import find
 
 pytestmark = pytest.mark.skipif(
     c_compiler() is None, reason="expected values need a C compiler: install gcc"
@@ -60,6 +63,19 @@ def test_the_check_sees_one_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delitem(exponential._EXP2_PATCHES, x)
     (found,) = check("exp2", [chunk], TARGETS[:1]).wrong[TARGETS[0]]
     assert found[::2] == (x, 0x3F7AC6B1) and abs(found[1] - found[2]) == 1
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_the_table_of_hard_cases(name: str) -> None:
+    """Where it is densest."""
+    with np.load(HARD_CASES / f"{name}.npz") as data:
+        table = dict(zip(data["inputs"].tolist(), data["results"].tolist()))
+    chunk, count = Counter(x // CHUNK * CHUNK for x in table).most_common(1)[0]
+    inputs, results = find(name, [chunk])
+    assert count > 5
+    assert dict(zip(inputs.tolist(), results.tolist())) == {
+        x: y for x, y in table.items() if x // CHUNK * CHUNK == chunk
+    }
 
 
 # Of f16 and bf16: the correctly rounded f32 value, rounded once more (numerics, clause 5).

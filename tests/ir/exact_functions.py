@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mpmath
 from mpmath import mpf
@@ -76,5 +77,26 @@ def at_limit(name: str, x: float) -> float | None:
     return None
 
 
-def _gelu_tanh_argument(x):
+def nearest_f32(exact: Any) -> float:
+    """A real number, of whatever size, rounded to nearest even."""
+    if not mpmath.isfinite(exact) or exact == 0:
+        return float(exact)
+    magnitude = abs(exact)
+    exponent = max(mpmath.frexp(magnitude)[1] - 24, -149)
+    if exponent > 104:
+        return math.copysign(INF, exact)
+    quantum = mpf(2) ** exponent
+    rounded = float(mpmath.nint(magnitude / quantum) * quantum)
+    return math.copysign(INF if rounded >= 2.0**128 else rounded, exact)
+
+
+def expected(name: str, x: float) -> float:
+    """The correctly rounded result."""
+    if (limit := at_limit(name, x)) is not None:
+        return limit
+    result = EXACT[name](mpf(x))
+    return NAN if isinstance(result, mpmath.mpc) else nearest_f32(result)
+
+
+def _gelu_tanh_argument(x: Any) -> Any:
     return mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3)

@@ -21,7 +21,7 @@ from aivmc.ir.elementary import ELEMENTARY, UNARY, generate_coefficients
 from aivmc.ir.emit import Emit
 from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.types import DType
-from tests.ir.exact_functions import AT_INFINITY, EXACT, INF, NAN, at_limit
+from tests.ir.exact_functions import AT_INFINITY, EXACT, INF, NAN, expected, nearest_f32
 
 E: Emit = NumpyEmit()
 HARD_CASES = Path(__file__).parents[1] / "data" / "hard_cases"
@@ -30,27 +30,6 @@ CANONICAL_NAN = 0x7FC00000
 FUNCTIONS = {name: ELEMENTARY[name, DType.F32] for name in UNARY}
 NAMES = list(UNARY)
 pow = ELEMENTARY["pow", DType.F32]
-
-
-def nearest_f32(exact) -> float:
-    """A real number, of whatever size, rounded to nearest even."""
-    if not mpmath.isfinite(exact) or exact == 0:
-        return float(exact)
-    magnitude = abs(exact)
-    exponent = max(mpmath.frexp(magnitude)[1] - 24, -149)
-    if exponent > 104:
-        return math.copysign(INF, exact)
-    quantum = mpf(2) ** exponent
-    rounded = float(mpmath.nint(magnitude / quantum) * quantum)
-    return math.copysign(INF if rounded >= 2.0**128 else rounded, exact)
-
-
-def expected(name: str, x: float) -> float:
-    """The correctly rounded result."""
-    if (limit := at_limit(name, x)) is not None:
-        return limit
-    result = EXACT[name](mpf(x))
-    return NAN if isinstance(result, mpmath.mpc) else nearest_f32(result)
 
 
 def bits(x) -> np.ndarray:
