@@ -6,7 +6,7 @@ A target never depends on the machine that compiles. To add one, add its entry t
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -43,28 +43,26 @@ _V3_REQUIRES = (
 )
 _V2_REQUIRES = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V4_REQUIRES = (*_V3_REQUIRES, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+_V4 = CpuTarget(
+    name="x86-64-v4",
+    triple="x86_64-linux-gnu",
+    cpu="x86-64-v4",
+    features="-prefer-256-bit",  # LLVM's tuning of this level would vectorize at 256 bits
+    vector_bits=512,
+    registers=32,
+    requires=_V4_REQUIRES,
+    permute="llvm.x86.avx512.permvar.df.512",
+)
 
 # From the widest to the narrowest of an architecture: "native" takes the first that runs.
 TARGETS: tuple[CpuTarget, ...] = (
-    CpuTarget(
+    replace(
+        _V4,
         name="x86-64-v4-vnni",
-        triple="x86_64-linux-gnu",
-        cpu="x86-64-v4",
-        features="-prefer-256-bit,+avx512vnni",
-        vector_bits=512,
-        registers=32,
-        requires=(*_V4_REQUIRES, "avx512vnni"),
+        features=f"{_V4.features},+avx512vnni",
+        requires=(*_V4.requires, "avx512vnni"),
     ),
-    CpuTarget(
-        name="x86-64-v4",
-        triple="x86_64-linux-gnu",
-        cpu="x86-64-v4",
-        features="-prefer-256-bit",  # LLVM's tuning of this level would vectorize at 256 bits
-        vector_bits=512,
-        registers=32,
-        requires=_V4_REQUIRES,
-        permute="llvm.x86.avx512.permvar.df.512",
-    ),
+    _V4,
     CpuTarget(
         name="x86-64-v3",
         triple="x86_64-linux-gnu",
