@@ -43,6 +43,7 @@ _V3_REQUIRES = (
 )
 _V2_REQUIRES = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V4_REQUIRES = (*_V3_REQUIRES, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+_PERMUTE_512 = "llvm.x86.avx512.permvar.df.512"
 
 # From the widest to the narrowest of an architecture: "native" takes the first that runs.
 TARGETS: tuple[CpuTarget, ...] = (
@@ -54,6 +55,7 @@ TARGETS: tuple[CpuTarget, ...] = (
         vector_bits=512,
         registers=32,
         requires=(*_V4_REQUIRES, "avx512vnni"),
+        permute=_PERMUTE_512,
     ),
     CpuTarget(
         name="x86-64-v4",
@@ -63,7 +65,7 @@ TARGETS: tuple[CpuTarget, ...] = (
         vector_bits=512,
         registers=32,
         requires=_V4_REQUIRES,
-        permute="llvm.x86.avx512.permvar.df.512",
+        permute=_PERMUTE_512,
     ),
     CpuTarget(
         name="x86-64-v3",
