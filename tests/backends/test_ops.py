@@ -14,7 +14,7 @@ from aivmc.ir.builder import Builder
 from aivmc.ir.core import Value
 from aivmc.ir.definition import definition, definitions
 from aivmc.ir.dims import symbol
-from aivmc.ir.elementary import ELEMENTARY
+from aivmc.ir.elementary import UNARY
 from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.types import DType, TensorType
 from tests.backends.op_harness import (
@@ -208,7 +208,7 @@ def test_nans_of_elementary_functions_leave_a_kernel_canonical(target: str) -> N
     nans = np.array([0x7FC00001, 0xFFC00000, 0x7F800001, 0xFFBFFFFF, 0xFFFFFFFF] * 5, np.uint32)
 
     def body(b: Builder, x: Value) -> Iterator[Value]:
-        results = [b.op(f"det.{name}", x) for name in ELEMENTARY]
+        results = [b.op(f"det.{name}", x) for name in UNARY]
         half = b.op("det.cast", x, to=DType.F16)
         results += [b.op("det.neg", results[0]), b.op("det.exp", half)]
         yield from (b.op("det.canonical_nan", r) for r in results)
