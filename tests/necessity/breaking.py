@@ -19,7 +19,7 @@ from aivmc.backends.cpu.schedules import direct, inner_product, order
 from aivmc.backends.tir_emit import ScopedEmit, TirEmit, i64
 from aivmc.ir.core import Op
 from aivmc.ir.definition import definition
-from aivmc.ir.elementary import _common
+from aivmc.ir.elementary import _common, exponential
 from aivmc.ir.elementary.coefficients import EXP2_EIGHTH
 from aivmc.ir.ops._index import linearize
 from aivmc.ir.types import DType
