@@ -38,7 +38,7 @@ def _by_kernel(
     from aivmc.runtime.kernel import load, pick_target
 
     with load(path.with_suffix(".aivm"), target) as kernel:
-        # NumPy's files lose the names of dtypes that aren't its own.
+        # Dtypes that NumPy's files can't name are there as integers.
         typed = {n: x.view(kernel.inputs[n].dtype.numpy) for n, x in inputs.items()}
         outputs = kernel.run(typed, threads)
         picked = pick_target(kernel.file.manifest.targets, target)
