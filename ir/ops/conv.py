@@ -124,7 +124,7 @@ def _convolve(
         return total
 
     total = sum_blocks(map(block_sum, blocks_of(channels, block, dtype)), shape, dtype)
-    return finish(total, dtype).reshape(batch, -1, *sizes)
+    return finish(total, dtype).reshape(batch, group * w.shape[1], *sizes)
 
 
 def conv_block(channels_per_group: int, taps: int) -> int:

@@ -110,7 +110,7 @@ class ConvTranspose(OpDef):
         total = sum_blocks(map(block_sum, blocks_of(x.shape[2], block, dtype)), shape, dtype)
         kept = tuple(slice(b, b + n) for b, n in zip(low, space))
         result = finish(total[(slice(None),) * 3 + kept], dtype)
-        return np.asarray(result.reshape(x.shape[0], -1, *space), order="C")
+        return np.asarray(result.reshape(x.shape[0], group * w.shape[2], *space), order="C")
 
 
 def _result_space(shape: Shape, windows: Windows, output_pad: Ints) -> Shape:

@@ -147,6 +147,13 @@ def test_conv_of_integers_is_exact() -> None:
     assert_same(conv(x, w, block=0, low=(1, 0), high=(0, 1)), want)
 
 
+def test_convolutions_of_no_images() -> None:
+    x, w = np.zeros((0, 4, 5, 5), np.float32), np.ones((4, 2, 3, 3), np.float32)
+    assert conv(x, w, group=2).shape == (0, 4, 3, 3)
+    attributes = {**PLAIN, "output_pad": (0, 0), "group": 2, "block": 16}
+    assert reference("det.conv_transpose", x, w, **attributes).shape == (0, 4, 7, 7)
+
+
 def test_conv_padding_is_multiplied() -> None:
     x, w = np.ones((1, 1, 1, 2), np.float32), np.array([[[[np.inf, 1]]]], np.float32)
     got = conv(x, w, low=(0, 1))
