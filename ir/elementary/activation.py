@@ -39,6 +39,7 @@ _GELU_BOUND = 14.5
 _GELU_TANH_BOUND = 12.0
 _GELU_TANH_SLOPE = 2 * LOG2_E * math.sqrt(2 / math.pi)
 _SOFTPLUS_PATCHES = {0x39EA41D0: 0x3F3180BD}
+_GELU_PATCHES = {0x37B0A46F: 0x3730A531}
 _GELU_TANH_PATCHES = {0xB7B0A46F: 0xB730A3AD}
 
 
@@ -120,4 +121,4 @@ def gelu(e: Emit, x: Scalar) -> Scalar:
     weight = e.select(greater(e, x, 0.0), e.sub(f64(e, 1.0), tail), tail)
     bounded = to_f64(e, at_least(e, x, -_GELU_BOUND))
     result = to_f32(e, e.mul(bounded, weight))
-    return nan_where_nan(e, x, result)
+    return nan_where_nan(e, x, patch(e, x, result, _GELU_PATCHES))
