@@ -13,6 +13,7 @@ from aivmc.ir.elementary._common import (
     at_least,
     at_most,
     clamp,
+    exp2_by_eighths,
     exp2_of_product,
     f32,
     f64,
@@ -38,8 +39,8 @@ _GELU_BOUND = 14.5
 _GELU_TANH_BOUND = 12.0
 _GELU_TANH_SLOPE = 2 * LOG2_E * math.sqrt(2 / math.pi)
 _SOFTPLUS_PATCHES = {0x39EA41D0: 0x3F3180BD}
-_GELU_TANH_PATCHES = {0xB7B0A46F: 0xB730A3AD}
 _GELU_PATCHES = {0x37B0A46F: 0x3730A531}
+_GELU_TANH_PATCHES = {0xB7B0A46F: 0xB730A3AD}
 
 
 def sigmoid(e: Emit, x: Scalar) -> Scalar:
@@ -114,9 +115,9 @@ def erf(e: Emit, x: Scalar) -> Scalar:
 def gelu(e: Emit, x: Scalar) -> Scalar:
     """x (1 + erf(x / sqrt 2)) / 2, through q = e^(-a^2/2) g((a-4)/(a+4)), the tail at a = |x|."""
     a = to_f64(e, at_most(e, e.abs(x), _GELU_BOUND))
-    power = exp2_of_product(e, e.mul(a, a), -0.5 * LOG2_E)
+    power = exp2_by_eighths(e, e.mul(a, a), -0.5 * LOG2_E)
     t = e.div(e.sub(a, f64(e, 4.0)), e.add(a, f64(e, 4.0)))
-    tail = e.mul(power, horner(e, GELU_TAIL, t))
+    tail = e.mul(power, horner_by_parity(e, GELU_TAIL, t))
     weight = e.select(greater(e, x, 0.0), e.sub(f64(e, 1.0), tail), tail)
     bounded = to_f64(e, at_least(e, x, -_GELU_BOUND))
     result = to_f32(e, e.mul(bounded, weight))

@@ -110,11 +110,11 @@ ERF = _doubles("""
 
 # exp(a^2/2) erfc(a/sqrt 2) / 2 in (a - 4) / (a + 4), searched
 GELU_TAIL = _doubles("""
-    0x1.82b4bb8c94dcfp-4 -0x1.5cf97b0ae8841p-3 0x1.fd751a1fba2c2p-4 -0x1.25b6aa9656f7bp-4
-    0x1.f9b05f0f099f7p-6 -0x1.1644dc30bcbe2p-7 0x1.0a1bd3f0a4729p-11 0x1.4eec26246239bp-11
-    -0x1.888dc1194b82cp-13 -0x1.7e2513a70df05p-15 0x1.e0a1495cf1cb6p-16 0x1.36ea611eca5ffp-18
-    -0x1.209b4368d0a2bp-18 -0x1.bf0d09a6ae494p-21 0x1.5e1b097ec8cc5p-21 0x1.be501d6d26e5bp-23
-    -0x1.50088c3d60508p-24 -0x1.8f57e3b1b4fe1p-25 -0x1.f8b0be13930cep-30 0x1.07cb1292aeb10p-29
+    0x1.82b4bb8c94db5p-4 -0x1.5cf97b0ae8821p-3 0x1.fd751a1fba31bp-4 -0x1.25b6aa9656f73p-4
+    0x1.f9b05f0f09a4dp-6 -0x1.1644dc30bcb6cp-7 0x1.0a1bd3f0a4800p-11 0x1.4eec262462399p-11
+    -0x1.888dc1194b81dp-13 -0x1.7e2513a70dda1p-15 0x1.e0a1495cf1e61p-16 0x1.36ea611eca489p-18
+    -0x1.209b4368d0a72p-18 -0x1.bf0d09a6ae2d5p-21 0x1.5e1b097ec8ff4p-21 0x1.be501d6d26d49p-23
+    -0x1.50088c3d60562p-24 -0x1.8f57e3b1b4fb2p-25 -0x1.f8b0be1392f09p-30 0x1.07cb1292aea3ep-29
 """)
 
 # 2^(j/8) for j = 0 to 7, searched for exp
