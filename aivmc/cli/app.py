@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from aivmc.cli import vrf_app
 from aivmc.cli.failures import GuardedCommands
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(vrf_app.app, name="vrf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 KernelPath = Annotated[Path, typer.Argument(metavar="K.aivm", help="A kernel file.")]

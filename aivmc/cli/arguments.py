@@ -10,6 +10,7 @@ from aivmc.passes.base import Pass
 from aivmc.passes.plugins import installed_plugins, load_plugin
 
 _NUMBER = re.compile(r"\d+", re.ASCII)
+_HEX = re.compile(r"([0-9a-fA-F]{2})*")
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
@@ -24,6 +25,13 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
             raise AivmcError(f"--shape gives {name!r} twice")
         shapes[name] = tuple(int(d) if _NUMBER.fullmatch(d) else d for d in dims)
     return shapes
+
+
+def hex_bytes(text: str, option: str) -> bytes:
+    """The bytes that an option gives in hex."""
+    if not _HEX.fullmatch(text):
+        raise AivmcError(f"{option} {text!r} is not bytes in hex: two digits each, nothing else")
+    return bytes.fromhex(text)
 
 
 def load_plugins(modules: Sequence[str]) -> tuple[type[Pass], ...]:

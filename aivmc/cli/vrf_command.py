@@ -1,0 +1,37 @@
+"""``aivmc vrf``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aivmc.cli.arguments import hex_bytes
+from aivmc.cli.output import print_json, print_text
+from aivmc.trust import ecvrf
+from aivmc.trust.keys import PrivateKey, read_private_key, write_private_key
+
+
+def keygen(path: Path, as_json: bool) -> None:
+    key = PrivateKey.generate()
+    write_private_key(path, key)
+    _print({"key": str(path), "public_key": key.public.hex()}, as_json)
+
+
+def prove(key_path: Path, alpha: str, as_json: bool) -> None:
+    message = hex_bytes(alpha, "--alpha")
+    key = read_private_key(key_path)
+    proof = ecvrf.prove(key.seed, message)
+    beta = ecvrf.proof_to_beta(proof)
+    _print({"public_key": key.public.hex(), "beta": beta.hex(), "proof": proof.hex()}, as_json)
+
+
+def verify(public_key: str, alpha: str, proof: str, as_json: bool) -> None:
+    public, message = hex_bytes(public_key, "--public-key"), hex_bytes(alpha, "--alpha")
+    beta = ecvrf.verify(public, message, hex_bytes(proof, "--proof"))
+    _print({"valid": True, "beta": beta.hex()}, as_json)
+
+
+def _print(facts: dict[str, str | bool], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        print_text("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()))
