@@ -25,6 +25,7 @@ app.add_typer(vrf_app.app, name="vrf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 KernelPath = Annotated[Path, typer.Argument(metavar="K.aivm", help="A kernel file.")]
+Inputs = Annotated[Path, typer.Option(metavar="IN.npz", help="Arrays by input name.")]
 Targets = Annotated[
     list[str],
     typer.Option(
@@ -128,30 +129,89 @@ def compile(
 @app.command()
 def run(
     kernel: KernelPath,
-    inputs: Annotated[Path, typer.Option(metavar="IN.npz", help="Arrays by input name.")],
+    inputs: Inputs,
     output: Annotated[Path, typer.Option(metavar="OUT.npz", help="Where the outputs go.")],
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Default: one for each core.")
     ] = None,
     seed: Annotated[
         str | None,
+        typer.Option(metavar="HEX", help="64 hex digits, for kernels with the seed policy input."),
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="REQUEST.json", help="What the run answers; see aivmc request."),
+    ] = None,
+    proof: Annotated[
+        str | None,
         typer.Option(
-            metavar="HEX", help="64 hex digits, for kernels with the seed policy input or vrf."
+            metavar="HEX",
+            help="The request's VRF proof or drand signature, for kernels with the seed policy "
+            "vrf. It is verified before anything is executed.",
         ),
+    ] = None,
+    beacon: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="The beacon's value that the VRF proof is about."),
+    ] = None,
+    nonces: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keeps the nonces of requests: each is answered once."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Run a kernel on the arrays in an .npz file and print the digests of inputs and outputs.
 
-    Any number of threads gives the same bits, and equal outputs make equal .npz files.
+    Any number of threads gives the same bits, and equal outputs make equal .npz files. The kernel's
+    self-test is run first.
 
-    Example:
+    Examples:
 
         aivmc run model.aivm --inputs in.npz --output out.npz --threads 2
+        aivmc run sampler.aivm --inputs in.npz --output out.npz --request r.json --proof HEX
     """
     from aivmc.cli import run_command
 
-    run_command.run(kernel, inputs, output, threads, seed, json)
+    randomness = run_command.Randomness(seed, request, beacon, proof, nonces)
+    run_command.run(kernel, inputs, output, threads, randomness, json)
+
+
+@app.command()
+def request(
+    kernel: KernelPath,
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(metavar="REQUEST.json", help="Where the request goes.")],
+    vrf: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Public key of the node whose VRF is to be drawn from."),
+    ] = None,
+    beacon: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHAIN@ROUND",
+            help="Whose value in which round, not known yet, enters the VRF's alpha; without --vrf "
+            "the drand network that is drawn from: quicknet, or its public key in hex.",
+        ),
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(metavar="HEX", help="32 bytes in hex. Default: random.")
+    ] = None,
+    valid: Annotated[
+        int, typer.Option(metavar="SECONDS", min=1, max=1 << 32, help="Until it expires.")
+    ] = 3600,
+    json: Json = False,
+) -> None:
+    """Write a request to run a kernel on these inputs, before its randomness is known.
+
+    Examples:
+
+        aivmc request model.aivm --inputs in.npz --out request.json
+        aivmc request sampler.aivm --inputs in.npz --out request.json --beacon quicknet@12345678
+        aivmc request sampler.aivm --inputs in.npz --out r.json --vrf HEX --beacon eip155:1@21000000
+    """
+    from aivmc.cli import request_command
+
+    request_command.run(kernel, inputs, out, vrf, beacon, nonce, valid, json)
 
 
 @app.command()

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from aivmc.cli.arguments import hex_bytes, read_document
 from aivmc.cli.npz import read_npz, write_npz
 from aivmc.cli.output import print_json, print_table, print_text
-from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.errors import AivmcError
 from aivmc.ir.seeds import SEED_BYTES
-from aivmc.ir.types import DType, TensorType
-from aivmc.runtime.kernel import load
+from aivmc.protocol.execution import Execution, Tensor, open_session
+from aivmc.trust.request import Proof
+from aivmc.trust.sources import parse_request
 
 _SEED = re.compile(rf"[0-9a-fA-F]{{{2 * SEED_BYTES}}}")
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """What a run draws from, as options give it."""
+
+    seed: str | None = None
+    request: Path | None = None
+    beacon: str | None = None
+    proof: str | None = None
+    nonces: Path | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As :meth:`aivmc.protocol.execution.Session.execute` takes it."""
+        given = {
+            "seed": None if self.seed is None else _seed_bytes(self.seed),
+            "nonces": self.nonces,
+        }
+        if self.request is None:
+            for option, value in (("beacon", self.beacon), ("proof", self.proof)):
+                if value is not None:
+                    raise AivmcError(f"--{option} goes with --request, which is not given")
+            if self.nonces is not None:
+                raise AivmcError("--nonces goes with --request, which is not given")
+            return given
+        request = parse_request(read_document(self.request))
+        if self.proof is None:
+            return {**given, "request": request}
+        beacon = hex_bytes(self.beacon or "", "--beacon")
+        return {**given, "proof": Proof(request, hex_bytes(self.proof, "--proof"), beacon)}
 
 
 def run(
@@ -25,24 +55,34 @@ def run(
     inputs_path: Path,
     output_path: Path,
     threads: int | None,
-    seed: str | None,
+    randomness: Randomness,
     as_json: bool,
 ) -> None:
-    seed_bytes = None if seed is None else _seed_bytes(seed)
-    with load(kernel_path) as kernel:
-        inputs = read_npz(inputs_path, kernel.inputs)
-        outputs = kernel.run(inputs, threads, seed_bytes)
-        identity = kernel.identity
-    write_npz(output_path, outputs)
-    described = {"inputs": _describe(inputs), "outputs": _describe(outputs)}
+    arguments = randomness.arguments()
+    with open_session(kernel_path) as session:
+        inputs = read_npz(inputs_path, session.kernel.inputs)
+        execution = session.execute(inputs, threads, **arguments)
+    write_npz(output_path, execution.arrays)
     if as_json:
-        print_json({"kernel": identity, **described, "output": str(output_path)})
-        return
-    print_text(identity)
+        print_json(_facts(execution) | {"output": str(output_path)})
+    else:
+        _print(execution)
+
+
+def _facts(execution: Execution) -> dict[str, Any]:
+    return {
+        "kernel": execution.kernel,
+        "inputs": _described(execution.inputs),
+        "outputs": _described(execution.outputs),
+    }
+
+
+def _print(execution: Execution) -> None:
+    print_text(execution.kernel)
     rows = [
-        (kind[:-1], name, tensor["type"], tensor["sha256"])
-        for kind, tensors in described.items()
-        for name, tensor in tensors.items()
+        (kind, name, tensor.type, tensor.sha256)
+        for kind, tensors in (("input", execution.inputs), ("output", execution.outputs))
+        for name, tensor in sorted(tensors.items())
     ]
     print_table(("", "name", "type", "sha256"), rows)
 
@@ -53,12 +93,5 @@ def _seed_bytes(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def _describe(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """Type and canonical digest of each array, by name."""
-    return {
-        name: {
-            "type": str(TensorType(DType.of(array.dtype), np.shape(array))),
-            "sha256": tensor_digest(array),
-        }
-        for name, array in sorted(arrays.items())
-    }
+def _described(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: asdict(tensor) for name, tensor in sorted(tensors.items())}

@@ -12,7 +12,6 @@ import typer
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Alpha = Annotated[str, typer.Option(metavar="HEX", help="What the proof is about, in hex.")]
 
 
 @app.callback()
@@ -42,24 +41,34 @@ def keygen(
 @app.command()
 def prove(
     key: Annotated[Path, typer.Option(metavar="KEY.pem", help="The private key.")],
-    alpha: Alpha,
+    alpha: Annotated[
+        str | None, typer.Option(metavar="HEX", help="What the proof is about, in hex.")
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="REQUEST.json", help="The request, in place of alpha."),
+    ] = None,
+    beacon: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The value of the request's beacon.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print the random bytes beta that the key draws for alpha, and the proof.
 
-    Example:
+    Examples:
 
         aivmc vrf prove --key key.pem --alpha 2a2b
+        aivmc vrf prove --key key.pem --request request.json --beacon HEX
     """
     from aivmc.cli import vrf_command
 
-    vrf_command.prove(key, alpha, json)
+    vrf_command.prove(key, alpha, request, beacon, json)
 
 
 @app.command()
 def verify(
     public_key: Annotated[str, typer.Option(metavar="HEX", help="32 bytes, in hex.")],
-    alpha: Alpha,
+    alpha: Annotated[str, typer.Option(metavar="HEX", help="What the proof is about, in hex.")],
     proof: Annotated[str, typer.Option(metavar="HEX", help="80 bytes, in hex.")],
     json: Json = False,
 ) -> None:

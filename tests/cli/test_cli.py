@@ -23,7 +23,7 @@ from tests.onnx_models import build
 from tests.small_model import bias, small_model, weights
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("compile", "run", "inspect", "opt", "verify", "diff", "doctor")
+COMMANDS = ("compile", "run", "request", "inspect", "opt", "verify", "diff", "doctor")
 X = np.random.default_rng(3).standard_normal((3, 8)).astype(np.float32)
 
 
