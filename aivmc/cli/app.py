@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aivmc.cli import vrf_app
+from aivmc.cli import receipt_app, vrf_app
 from aivmc.cli.failures import GuardedCommands
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(receipt_app.app, name="receipt")
 app.add_typer(vrf_app.app, name="vrf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -158,6 +159,14 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Keeps the nonces of requests: each is answered once."),
     ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(metavar="R.json", help="Write a receipt, signed by the key."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="NODE.pem", help="The node's private key, as of aivmc vrf keygen."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a kernel on the arrays in an .npz file and print the digests of inputs and outputs.
@@ -168,12 +177,13 @@ def run(
     Examples:
 
         aivmc run model.aivm --inputs in.npz --output out.npz --threads 2
-        aivmc run sampler.aivm --inputs in.npz --output out.npz --request r.json --proof HEX
+        aivmc run model.aivm --inputs in.npz --output out.npz --receipt r.json --key node.pem
+        aivmc run sampler.aivm --inputs in.npz --output out.npz --request q.json --proof HEX
     """
     from aivmc.cli import run_command
 
     randomness = run_command.Randomness(seed, request, beacon, proof, nonces)
-    run_command.run(kernel, inputs, output, threads, randomness, json)
+    run_command.run(kernel, inputs, output, threads, randomness, (receipt, key), json)
 
 
 @app.command()

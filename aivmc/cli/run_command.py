@@ -13,7 +13,10 @@ from aivmc.cli.npz import read_npz, write_npz
 from aivmc.cli.output import print_json, print_table, print_text
 from aivmc.ir.errors import AivmcError
 from aivmc.ir.seeds import SEED_BYTES
+from aivmc.kernel_file.atomic import atomic_file
 from aivmc.protocol.execution import Execution, Tensor, open_session
+from aivmc.protocol.receipt import write_receipt
+from aivmc.trust.keys import PrivateKey, read_private_key
 from aivmc.trust.request import Proof
 from aivmc.trust.sources import parse_request
 
@@ -56,17 +59,30 @@ def run(
     output_path: Path,
     threads: int | None,
     randomness: Randomness,
+    receipt: tuple[Path | None, Path | None],
     as_json: bool,
 ) -> None:
+    """``receipt`` is where it goes, and its key."""
     arguments = randomness.arguments()
+    receipt_path, key = receipt[0], _key(*receipt)
     with open_session(kernel_path) as session:
         inputs = read_npz(inputs_path, session.kernel.inputs)
         execution = session.execute(inputs, threads, **arguments)
     write_npz(output_path, execution.arrays)
+    if receipt_path and key:
+        with atomic_file(receipt_path) as file:
+            file.write(write_receipt(execution, key))
     if as_json:
-        print_json(_facts(execution) | {"output": str(output_path)})
+        signed = {"receipt": str(receipt_path)} if receipt_path else {}
+        print_json(_facts(execution) | {"output": str(output_path)} | signed)
     else:
         _print(execution)
+
+
+def _key(receipt: Path | None, key: Path | None) -> PrivateKey | None:
+    if (receipt is None) != (key is None):
+        raise AivmcError("--receipt and --key go together")
+    return None if key is None else read_private_key(key)
 
 
 def _facts(execution: Execution) -> dict[str, Any]:

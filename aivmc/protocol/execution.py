@@ -81,9 +81,7 @@ class Session:
         anything is executed.
         """
         request = proof.request if proof else request
-        arrays = {name: np.asarray(array) for name, array in inputs.items()}
-        _check_bools(arrays)
-        bound = {name: Tensor.of(array) for name, array in arrays.items()}
+        arrays, bound = bind(inputs)
         digests = {name: tensor.sha256 for name, tensor in bound.items()}
         if request:
             request.check(self.kernel.identity, digests)
@@ -104,6 +102,16 @@ class Session:
             proof=proof,
             time=_now(),
         )
+
+    def again(
+        self, inputs: Mapping[str, Any], seed: bytes | None, proof: Proof | None
+    ) -> dict[str, Tensor]:
+        """The outputs that an execution in the past must have given."""
+        arrays, bound = bind(inputs)
+        digests = {name: tensor.sha256 for name, tensor in bound.items()}
+        drawn_from = self.kernel.request_seed(digests, seed, proof)
+        outputs = self._executor.run(arrays, None, drawn_from)
+        return {name: Tensor.of(array) for name, array in outputs.items()}
 
     def close(self) -> None:
         """As :meth:`aivmc.Kernel.close`."""
@@ -132,6 +140,14 @@ class Session:
 def open_session(path: str | Path, target: str | None = None) -> Session:
     """The kernel in a file, ready to execute; errors as :func:`aivmc.load` and :class:`Session`."""
     return Session(open_kernel(path), target)
+
+
+def bind(inputs: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Tensor]]:
+    """The inputs as arrays, and as a receipt names them. ``InputError`` where one has bytes that
+    are no value of its type."""
+    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    _check_bools(arrays)
+    return arrays, {name: Tensor.of(array) for name, array in arrays.items()}
 
 
 def _check_bools(arrays: Mapping[str, Array]) -> None:

@@ -62,7 +62,7 @@ def test_a_nodes_vrf(folder: Path, tmp_path: Path) -> None:
     )
     store = ("--nonces", tmp_path / "nonces")
     good(*running(folder, *answer, *store))
-    assert "a replay" in refused(1, *running(folder, *answer, *store))
+    assert "this is a replay" in refused(1, *running(folder, *answer, *store))
 
 
 def test_a_drand_round(folder: Path) -> None:

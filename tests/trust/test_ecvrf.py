@@ -55,7 +55,9 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(out)
 
 
-@pytest.mark.parametrize(("secret", "public", "alpha", "proof", "beta"), EXAMPLES)
+@pytest.mark.parametrize(
+    ("secret", "public", "alpha", "proof", "beta"), EXAMPLES, ids=["16", "17", "18"]
+)
 def test_the_examples_of_the_rfc(
     secret: bytes, public: bytes, alpha: bytes, proof: bytes, beta: bytes
 ) -> None:
@@ -65,7 +67,9 @@ def test_the_examples_of_the_rfc(
     assert ecvrf.verify(public, alpha, proof) == beta
 
 
-@pytest.mark.parametrize(("secret", "public", "alpha", "proof", "beta"), EXAMPLES)
+@pytest.mark.parametrize(
+    ("secret", "public", "alpha", "proof", "beta"), EXAMPLES, ids=["16", "17", "18"]
+)
 def test_no_bit_of_a_proof_key_or_alpha_can_be_another(
     secret: bytes, public: bytes, alpha: bytes, proof: bytes, beta: bytes
 ) -> None:
