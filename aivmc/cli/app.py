@@ -33,8 +33,8 @@ Targets = Annotated[
         "-t",
         "--target",
         metavar="TARGET",
-        help="x86-64-v3 (also: cpu, llvm), x86-64-v4, or native: the best for this machine. "
-        "Several make a kernel that holds code for each.",
+        help="x86-64-v3 (the default; also: cpu, llvm), x86-64-v4, or native: the best for this "
+        "machine. Several make a kernel that holds code for each.",
     ),
 ]
 Shapes = Annotated[
@@ -49,11 +49,11 @@ Seed = Annotated[
     int | None, typer.Option(metavar="N", help="Decides what random ops draw. Default: 0.")
 ]
 SeedPolicy = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="fixed|input|vrf",
         help="Where the seed of random ops comes from: it is fixed now, or 32 bytes come with each "
-        "run, chosen freely (input) or derived from a verified proof (vrf).",
+        "run, chosen freely (input) or derived from a verified proof (vrf). Default: fixed.",
     ),
 ]
 Plugins = Annotated[
@@ -90,14 +90,20 @@ def aivmc(
 @app.command()
 def compile(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model.")],
-    target: Targets = ["cpu"],  # noqa: B006 (typer's way)
+    target: Targets = [],  # noqa: B006 (typer's way)
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="K.aivm", help="Default: MODEL.aivm beside it."),
     ] = None,
     shape: Shapes = [],  # noqa: B006
     seed: Seed = None,
-    seed_policy: SeedPolicy = "fixed",
+    seed_policy: SeedPolicy = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="aivm.toml", help="Settings; options go before them. See aivmc config."
+        ),
+    ] = None,
     dump_ir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the program there after each pass.")
     ] = None,
@@ -105,6 +111,16 @@ def compile(
         list[str], typer.Option(metavar="PASS", help="Print the program after this pass.")
     ] = [],  # noqa: B006
     pass_plugin: Plugins = [],  # noqa: B006
+    provenance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="P.json", help="Write how and where it was compiled, signed by the key."
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY.pem", help="The private key, as of aivmc vrf keygen."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compile a model into a kernel file and print the kernel's identity.
@@ -118,13 +134,36 @@ def compile(
         aivmc compile ocr.onnx --shape x=1,3,48,320
         aivmc compile ocr.onnx --shape x=N,3,48,W --dump-ir ir/
         aivmc compile sampler.onnx --seed-policy input
+        aivmc compile model.onnx --config aivm.toml --provenance p.json --key key.pem
     """
     from aivmc.cli import compile_command
 
-    policy = (seed_policy, seed)
-    compile_command.run(
-        model, target, output, shape, policy, dump_ir, print_after, pass_plugin, json
-    )
+    kernel = output or model.with_suffix(".aivm")
+    files = compile_command.Files(model, kernel, dump_ir, provenance, key)
+    options = compile_command.Options(config, target, shape, seed, seed_policy, pass_plugin)
+    compile_command.run(files, options, print_after, json)
+
+
+@app.command()
+def config(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[aivm.toml]", help="Settings; without, the defaults.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema.")] = False,
+    json: Json = False,
+) -> None:
+    """Print the resolved configuration: every setting that could decide a kernel.
+
+    What is printed is itself an aivm.toml. With --json it comes with what enters the manifest.
+
+    Examples:
+
+        aivmc config
+        aivmc config aivm.toml --json
+    """
+    from aivmc.cli import config_command
+
+    config_command.run(file, schema, json)
 
 
 @app.command()

@@ -10,14 +10,13 @@ import typer
 from aivmc.backends.cpu.targets import DEFAULT, TARGETS
 from aivmc.cli.failures import CHECK_FAILED
 from aivmc.cli.output import print_json, print_table, print_text
+from aivmc.configuration import COMPILER_PACKAGES
 from aivmc.kernel_file.manifest import FORMAT_VERSION, NUMERICS_VERSION
 from aivmc.runtime.environment import describe, missing_features
 
-_COMPILER = ("apache-tvm", "llvmlite", "onnx", "numpy", "ml_dtypes", "lark")
-
 
 def run(as_json: bool) -> None:
-    packages = {name: _version(name) for name in _COMPILER}
+    packages = {name: _version(name) for name in COMPILER_PACKAGES}
     missing = {t.name: list(missing_features(t.requires)) for t in TARGETS}
     facts: dict[str, Any] = {
         "aivmc": version("aivmc"),

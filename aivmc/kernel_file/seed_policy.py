@@ -14,7 +14,7 @@ from aivmc.ir.seeds import SEED_BYTES, check_seed
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Json
 
-_POLICIES = ("fixed", "input", "vrf")
+POLICIES = ("fixed", "input", "vrf")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class SeedPolicy:
         return SeedPolicy(policy, seed or 0 if policy == "fixed" else seed)
 
     def __post_init__(self) -> None:
-        if self.policy not in _POLICIES:
+        if self.policy not in POLICIES:
             raise AivmcError(
-                f"there is no seed policy {self.policy!r}; there are {', '.join(_POLICIES)}"
+                f"there is no seed policy {self.policy!r}; there are {', '.join(POLICIES)}"
             )
         if self.value is None:
             if self.policy == "fixed":

@@ -320,7 +320,7 @@ def test_seeds_that_are_not_good(sampler: Path) -> None:
         assert "is not 64 hex digits" in refused(2, *asked, "--seed", seed)
     assert not (sampler / "no.npz").exists()
     compiling = ("compile", sampler / "m.onnx", "-o", sampler / "no")
-    assert "there are fixed, input, vrf" in refused(2, *compiling, "--seed-policy", "other")
+    assert "can only be 'fixed' or 'input'" in refused(2, *compiling, "--seed-policy", "other")
     policy = ("--seed-policy", "vrf", "--seed", 1)
     assert "comes with each request" in refused(2, *compiling, *policy)
     assert "a seed is 0 to" in refused(2, *compiling, "--seed", -1)
