@@ -369,11 +369,22 @@ def diff(
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def doctor(
+    kernel: Annotated[
+        Path | None,
+        typer.Argument(metavar="[K.aivm]", help="Compare this node with what the kernel needs."),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Say what this node is, which targets it runs, and whether it can compile.
 
-    Exit code 1 where it runs no target.
+    With a kernel: what each of its targets needs beside what this node has, and its self-test.
+    Exit code 1 where it runs no target, or computes other bits.
+
+    Example:
+
+        aivmc doctor model.aivm
     """
     from aivmc.cli import doctor_command
 
-    doctor_command.run(json)
+    doctor_command.run(kernel, json)
