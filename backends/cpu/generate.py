@@ -20,6 +20,7 @@ from aivmc.ir.dims import Dim, dim_max
 from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.text import print_module
 from aivmc.passes.plan_memory import Buffer, MemoryPlan, plan_memory
+from aivmc.passes.trace_points import is_traced
 
 
 @dataclass
@@ -131,13 +132,16 @@ def _add_step(build: _Build, op: Op, constants: Mapping[Value, Constant]) -> Non
         )
     function = build.functions[key]
     buffers += [build.memory.buffers[v] for v in op.results]
+    numbers = [build.buffer(b.kind, b.which) for b in buffers]
     build.steps.append(
         {
             "function": function.name,
-            "buffers": [build.buffer(b.kind, b.which) for b in buffers],
+            "buffers": numbers,
             "dims": list(range(len(build.module.symbols))),
             "tasks": str(function.tasks),
             "parallel": function.tasks != 1,
+            "results": [str(v.type) for v in op.results],
+            "traced": is_traced(op, build.module),
         }
     )
 
