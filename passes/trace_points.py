@@ -1,13 +1,14 @@
-"""Which results of a kernel-stage program a trace names (docs/protocol.md, Traces).
+"""Which values of a kernel-stage program a trace names (docs/protocol.md, Traces).
 
-Those of kernels that compute, and the program's outputs. Kernels that only move elements are left
-out: whoever checks a trace makes their results again at no cost.
+Results of kernels that compute, and what the program's outputs are views of. Kernels that only move
+elements are left out: whoever checks a trace makes their results again at no cost.
 """
 
 from __future__ import annotations
 
-from aivmc.ir.core import Module, Op
+from aivmc.ir.core import Module, Op, Value
 
+_TOP = ("det.constant", "det.stream_key", "det.reshape")
 _MOVES = frozenset(
     {
         *("det.broadcast_to", "det.concat", "det.constant", "det.pad", "det.reshape"),
@@ -16,12 +17,28 @@ _MOVES = frozenset(
 )
 
 
-def is_traced(op: Op, module: Module) -> bool:
-    """Whether a trace names the results of this kernel op of ``module.main``."""
-    outputs = set(module.main.outputs)
-    return not moves_only(op) or any(v in outputs for v in op.results)
+def traced_values(module: Module) -> dict[Value, int]:
+    """The values, with their numbers in a trace, in the order in which they are computed."""
+    outputs = set(output_bases(module))
+    kernels = [op for op in module.main.region.body if op.name not in _TOP]
+    traced = [
+        v for op in kernels if not _moves_only(op) or outputs & set(op.results) for v in op.results
+    ]
+    return {v: i for i, v in enumerate(traced)}
 
 
-def moves_only(op: Op) -> bool:
+def output_bases(module: Module) -> list[Value]:
+    """For each output the value whose memory it is, maybe in another shape."""
+    makers = {v: op for op in module.main.region.body for v in op.results}
+
+    def base(value: Value) -> Value:
+        while value in makers and makers[value].name == "det.reshape":
+            value = makers[value].operands[0]
+        return value
+
+    return [base(v) for v in module.main.outputs]
+
+
+def _moves_only(op: Op) -> bool:
     """Whether a kernel op gives its operands' elements as they are, in other places."""
     return all(inner.name in _MOVES for inner in op.regions[0].body)

@@ -206,6 +206,13 @@ def run(
         Path | None,
         typer.Option(metavar="NODE.pem", help="The node's private key, as of aivmc vrf keygen."),
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="T.bin",
+            help="Write a digest of every value computed. The receipt commits to it.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a kernel on the arrays in an .npz file and print the digests of inputs and outputs.
@@ -222,7 +229,8 @@ def run(
     from aivmc.cli import run_command
 
     randomness = run_command.Randomness(seed, request, beacon, proof, nonces)
-    run_command.run(kernel, inputs, output, threads, randomness, (receipt, key), json)
+    signed = run_command.Signed(receipt, key, trace)
+    run_command.run(kernel, inputs, output, threads, randomness, signed, json)
 
 
 @app.command()
@@ -366,6 +374,33 @@ def diff(
     from aivmc.cli import diff_command
 
     diff_command.run(a, b, json)
+
+
+@app.command()
+def bisect(
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="A node's receipt.")],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="Another's for the same.")],
+    traces: Annotated[
+        tuple[Path, Path],
+        typer.Option(metavar="A.bin B.bin", help="The traces that the receipts commit to."),
+    ],
+    kernel: Annotated[Path, typer.Option(metavar="K.aivm", help="The kernel.")],
+    inputs: Inputs,
+    json: Json = False,
+) -> None:
+    """Settle a dispute: find the first value in which two runs differ, and who is wrong.
+
+    The value is found in log2 of their number rounds. The referee computes it alone, by the
+    reference semantics, from values that both agree on, which this node provides.
+    Exit code 1 where somebody is wrong.
+
+    Example:
+
+        aivmc bisect a.json b.json --traces a.bin b.bin --kernel model.aivm --inputs in.npz
+    """
+    from aivmc.cli import bisect_command
+
+    bisect_command.run((a, b), traces, kernel, inputs, json)
 
 
 @app.command()

@@ -43,6 +43,9 @@ def verify(
             metavar="FILE", help="Keeps the nonces of receipts: the second with one is a replay."
         ),
     ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="T.bin", help="Check that it commits to this trace.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
@@ -59,5 +62,5 @@ def verify(
     """
     from aivmc.cli import receipt_command
 
-    options = receipt_command.Options(kernel, inputs, rerun, public_key, request, nonces)
+    options = receipt_command.Options(kernel, inputs, rerun, public_key, request, nonces, trace)
     receipt_command.verify(receipt, options, json)

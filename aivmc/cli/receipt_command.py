@@ -17,6 +17,7 @@ from aivmc.ir.errors import AivmcError
 from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.protocol.execution import Session, bind
 from aivmc.protocol.receipt import Receipt, read_receipt
+from aivmc.protocol.trace import read_trace
 from aivmc.trust.errors import TrustError
 from aivmc.trust.keys import read_public_key
 from aivmc.trust.sources import parse_request
@@ -32,6 +33,7 @@ class Options:
     public_key: Path | None = None
     request: Path | None = None
     nonces: Path | None = None
+    trace: Path | None = None
 
 
 def verify(path: Path, options: Options, as_json: bool) -> None:
@@ -78,6 +80,9 @@ def _own(receipt: Receipt, options: Options) -> Iterator[Result]:
     if options.nonces:
         store = options.nonces
         yield _checked("nonce", "it is new", lambda: receipt.check_new(store))
+    if options.trace:
+        trace = read_trace(options.trace)
+        yield _checked("trace", "it commits to it", lambda: receipt.check_trace(trace))
 
 
 def _against_files(receipt: Receipt, options: Options) -> Iterator[Result]:

@@ -53,36 +53,50 @@ class Randomness:
         return {**given, "proof": Proof(request, hex_bytes(self.proof, "--proof"), beacon)}
 
 
+@dataclass(frozen=True)
+class Signed:
+    """Where a receipt goes, and the trace that it commits to; and the key that signs."""
+
+    receipt: Path | None = None
+    key: Path | None = None
+    trace: Path | None = None
+
+    def read_key(self) -> PrivateKey | None:
+        """The key, where there is a receipt to sign."""
+        if (self.receipt is None) != (self.key is None):
+            raise AivmcError("--receipt and --key go together")
+        return None if self.key is None else read_private_key(self.key)
+
+    def write(self, execution: Execution, key: PrivateKey | None) -> None:
+        if self.trace is not None and execution.trace is not None:
+            with atomic_file(self.trace) as file:
+                file.write(execution.trace.to_bytes())
+        if self.receipt is not None and key is not None:
+            with atomic_file(self.receipt) as file:
+                file.write(write_receipt(execution, key))
+
+
 def run(
     kernel_path: Path,
     inputs_path: Path,
     output_path: Path,
     threads: int | None,
     randomness: Randomness,
-    receipt: tuple[Path | None, Path | None],
+    signed: Signed,
     as_json: bool,
 ) -> None:
-    """``receipt`` is where it goes, and its key."""
-    arguments = randomness.arguments()
-    receipt_path, key = receipt[0], _key(*receipt)
+    arguments, key = randomness.arguments(), signed.read_key()
     with open_session(kernel_path) as session:
         inputs = read_npz(inputs_path, session.kernel.inputs)
-        execution = session.execute(inputs, threads, **arguments)
+        traced = signed.trace is not None
+        execution = session.execute(inputs, threads, traced=traced, **arguments)
     write_npz(output_path, execution.arrays)
-    if receipt_path and key:
-        with atomic_file(receipt_path) as file:
-            file.write(write_receipt(execution, key))
+    signed.write(execution, key)
     if as_json:
-        signed = {"receipt": str(receipt_path)} if receipt_path else {}
-        print_json(_facts(execution) | {"output": str(output_path)} | signed)
+        files = {"output": output_path, "receipt": signed.receipt, "trace": signed.trace}
+        print_json(_facts(execution) | {n: str(path) for n, path in files.items() if path})
     else:
         _print(execution)
-
-
-def _key(receipt: Path | None, key: Path | None) -> PrivateKey | None:
-    if (receipt is None) != (key is None):
-        raise AivmcError("--receipt and --key go together")
-    return None if key is None else read_private_key(key)
 
 
 def _facts(execution: Execution) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.types import DType, TensorType
 from aivmc.kernel_file.manifest import SELFTEST
 from aivmc.kernel_file.reader import KernelFile, open_kernel
+from aivmc.protocol.trace import Trace, Tracer, program_digest
 from aivmc.runtime import selftest
 from aivmc.runtime.errors import NodeError
+from aivmc.runtime.executor import Observer
 from aivmc.runtime.kernel import Kernel, open_target, pick_target
 from aivmc.trust.nonces import use_nonce
 from aivmc.trust.request import Proof, Request
@@ -53,6 +56,7 @@ class Execution:
     request: Request | None
     proof: Proof | None
     time: int
+    trace: Trace | None = None
 
 
 class Session:
@@ -73,12 +77,13 @@ class Session:
         request: Request | None = None,
         proof: Proof | None = None,
         nonces: str | Path | None = None,
+        traced: bool = False,
     ) -> Execution:
         """Steps 4 to 7: bind the inputs, draw the seed, execute, digest.
 
         ``request`` is what the run answers, a ``proof`` brings its own; with ``nonces``, a file,
         it is answered once. ``TrustError`` and ``InputError`` say what is not right, before
-        anything is executed.
+        anything is executed. ``traced`` runs take the longer, and have a trace.
         """
         request = proof.request if proof else request
         arrays, bound = bind(inputs)
@@ -89,7 +94,8 @@ class Session:
         drawn_from = self.kernel.request_seed(digests, seed, proof)
         if request and nonces is not None:
             use_nonce(nonces, request, _now())
-        outputs = self._executor.run(arrays, threads, drawn_from)
+        tracer = Tracer(threads or len(os.sched_getaffinity(0))) if traced else None
+        outputs = self._executor.run(arrays, threads, drawn_from, tracer)
         return Execution(
             kernel=self.kernel.identity,
             target=self.target,
@@ -101,17 +107,26 @@ class Session:
             request=request,
             proof=proof,
             time=_now(),
+            trace=self._trace(tracer) if tracer else None,
         )
 
     def again(
-        self, inputs: Mapping[str, Any], seed: bytes | None, proof: Proof | None
+        self,
+        inputs: Mapping[str, Any],
+        seed: bytes | None,
+        proof: Proof | None,
+        observer: Observer | None = None,
     ) -> dict[str, Tensor]:
         """The outputs that an execution in the past must have given."""
         arrays, bound = bind(inputs)
         digests = {name: tensor.sha256 for name, tensor in bound.items()}
         drawn_from = self.kernel.request_seed(digests, seed, proof)
-        outputs = self._executor.run(arrays, None, drawn_from)
+        outputs = self._executor.run(arrays, None, drawn_from, observer)
         return {name: Tensor.of(array) for name, array in outputs.items()}
+
+    def _trace(self, tracer: Tracer) -> Trace:
+        program = program_digest(self.kernel.file, self.target)
+        return Trace(self.kernel.identity, self.target, program, tuple(tracer.digests))
 
     def close(self) -> None:
         """As :meth:`aivmc.Kernel.close`."""

@@ -17,6 +17,7 @@ from aivmc.kernel_file.reader import KernelFile
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.protocol.execution import Execution, Tensor
+from aivmc.protocol.trace import Trace
 from aivmc.runtime.environment import describe
 from aivmc.trust.documents import Json, hex_bytes, members, natural, text
 from aivmc.trust.envelope import Signed, seal, unseal
@@ -31,6 +32,7 @@ PREDICATE = "urn:aivm:receipt:1"
 
 _PREDICATE_KEYS = (
     *("protocol", "kernel", "target", "inputs", "outputs", "seed", "request", "node", "time"),
+    "trace",
 )
 _DIM = r"(?:0|[1-9][0-9]{0,14})"
 _STATIC_TYPE = re.compile(rf"([a-z0-9]+)\[({_DIM}(?:, {_DIM})*)?\]")
@@ -55,6 +57,8 @@ class Receipt:
     proof: Proof | None
     node: Mapping[str, Json]
     time: int
+    trace_root: bytes | None
+    trace_leaves: int
 
     @property
     def input_digests(self) -> dict[str, str]:
@@ -122,6 +126,15 @@ class Receipt:
                 wrong = sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n))
                 raise TrustError(f"the receipt's {', '.join(wrong)} are not as the kernel's types")
 
+    def check_trace(self, trace: Trace) -> None:
+        """``TrustError`` unless it is this trace that the receipt commits to."""
+        if self.trace_root is None:
+            raise TrustError("the receipt commits to no trace")
+        if (trace.kernel, trace.target) != (self.kernel, self.target):
+            raise TrustError("the trace is of another kernel or target than the receipt")
+        if (trace.root, len(trace.digests)) != (self.trace_root, self.trace_leaves):
+            raise TrustError("the trace is not the one that the receipt commits to")
+
     def check_inputs(self, inputs: Mapping[str, Tensor]) -> None:
         """``TrustError`` unless the receipt is for these inputs."""
         _check_same("inputs", self.inputs, inputs)
@@ -164,6 +177,7 @@ def _statement(execution: Execution, public: bytes) -> Json:
             "request": request.to_json() if request else None,
             "node": {"public_key": public.hex(), **describe()},
             "time": execution.time,
+            "trace": _trace_json(execution.trace),
         },
     }
 
@@ -196,6 +210,7 @@ def _receipt(signed: Signed) -> Receipt:
         proof,
         node,
         natural(data["time"], "receipt's time"),
+        *_trace(data["trace"]),
     )
 
 
@@ -218,6 +233,19 @@ def _seed(value: Json, request: Request | None) -> tuple[str, bytes | None, Proo
     if data["alpha"] != request.alpha(beacon).hex():
         raise TrustError("the receipt's alpha is not that of its request and beacon")
     return policy, None, proof
+
+
+def _trace_json(trace: Trace | None) -> Json:
+    return trace and {"root": trace.root.hex(), "leaves": len(trace.digests)}
+
+
+def _trace(value: Json) -> tuple[bytes | None, int]:
+    """Root, and number of leaves."""
+    if value is None:
+        return None, 0
+    data = members(value, "receipt's trace", ("root", "leaves"))
+    root = hex_bytes(data["root"], 32, "trace's root")
+    return root, natural(data["leaves"], "trace's number of leaves")
 
 
 def _subject(outputs: Mapping[str, Tensor]) -> Json:

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from aivmc.ir.constants import Array, tensor_bytes
 from aivmc.ir.types import DType, TensorType
+from aivmc.kernel_file.reader import KernelFile
 from aivmc.protocol.merkle import MerkleTree
 from aivmc.trust.documents import canonical, hex_bytes, members, natural, parse_canonical, text
 from aivmc.trust.errors import MalformedError
@@ -27,7 +28,7 @@ _MOST_LEAVES = 1 << 24
 class Trace:
     """What one run computed: ``digests`` in the order of the plan's traced steps and their results.
 
-    ``program`` is the SHA-256 of the target's ``kernel.air``, whose values they are.
+    ``program`` is the digest of the target's ``kernel.air``, whose values they are.
     """
 
     kernel: str
@@ -89,6 +90,11 @@ def _read(file: BinaryIO) -> Trace:
         hex_bytes(header["program"], DIGEST_BYTES, "trace's program").hex(),
         tuple(data[i : i + DIGEST_BYTES] for i in range(0, len(data), DIGEST_BYTES)),
     )
+
+
+def program_digest(kernel: KernelFile, target: str) -> str:
+    """The digest of the program whose values a target's traces name."""
+    return kernel.manifest.members[f"targets/{target}/kernel.air"].sha256
 
 
 class Tracer:

@@ -152,7 +152,7 @@ class Executor:
         kind, which = self._plan.buffers[result.buffer]
         shape = tuple(evaluate(d, values) for d in result.type.shape)
         if kind == "output":
-            return outputs[int(which)]
+            return outputs[int(which)].reshape(shape)
         offset = buffers[result.buffer] - self._arena.ctypes.data
         return np.ndarray(shape, result.type.dtype.numpy, self._arena, offset)
 
