@@ -57,8 +57,7 @@ class Receipt:
     proof: Proof | None
     node: Mapping[str, Json]
     time: int
-    trace_root: bytes | None
-    trace_leaves: int
+    trace: Mapping[str, Json] | None
 
     @property
     def input_digests(self) -> dict[str, str]:
@@ -128,11 +127,11 @@ class Receipt:
 
     def check_trace(self, trace: Trace) -> None:
         """``TrustError`` unless it is this trace that the receipt commits to."""
-        if self.trace_root is None:
+        if self.trace is None:
             raise TrustError("the receipt commits to no trace")
         if (trace.kernel, trace.target) != (self.kernel, self.target):
             raise TrustError("the trace is of another kernel or target than the receipt")
-        if (trace.root, len(trace.digests)) != (self.trace_root, self.trace_leaves):
+        if _trace_json(trace) != self.trace:
             raise TrustError("the trace is not the one that the receipt commits to")
 
     def check_inputs(self, inputs: Mapping[str, Tensor]) -> None:
@@ -210,7 +209,7 @@ def _receipt(signed: Signed) -> Receipt:
         proof,
         node,
         natural(data["time"], "receipt's time"),
-        *_trace(data["trace"]),
+        _trace(data["trace"]),
     )
 
 
@@ -236,16 +235,23 @@ def _seed(value: Json, request: Request | None) -> tuple[str, bytes | None, Proo
 
 
 def _trace_json(trace: Trace | None) -> Json:
-    return trace and {"root": trace.root.hex(), "leaves": len(trace.digests)}
+    if trace is None:
+        return None
+    return {
+        "program": trace.program,
+        "root": trace.root.hex(),
+        "leaves": len(trace.digests),
+    }
 
 
-def _trace(value: Json) -> tuple[bytes | None, int]:
-    """Root, and number of leaves."""
-    if value is None:
-        return None, 0
-    data = members(value, "receipt's trace", ("root", "leaves"))
-    root = hex_bytes(data["root"], 32, "trace's root")
-    return root, natural(data["leaves"], "trace's number of leaves")
+def _trace(value: Json) -> Json:
+    """What :func:`_trace_json` gave; ``MalformedError`` where it gave none such."""
+    if value is not None:
+        data = members(value, "receipt's trace", ("program", "root", "leaves"))
+        for name in ("program", "root"):
+            hex_bytes(data[name], 32, f"trace's {name}")
+        natural(data["leaves"], "trace's number of leaves")
+    return value
 
 
 def _subject(outputs: Mapping[str, Tensor]) -> Json:

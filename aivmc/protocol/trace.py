@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 from blake3 import blake3
 
@@ -20,8 +19,7 @@ from aivmc.trust.errors import MalformedError
 FORMAT = "aivm-trace 1"
 DIGEST_BYTES = 32
 
-_LONGEST_HEADER = 1 << 12
-_MOST_LEAVES = 1 << 24
+_LONGEST_FILE = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,10 @@ class Trace:
 
 
 def read_trace(path: str | Path) -> Trace:
-    """``MalformedError`` where the file is no trace."""
+    """The trace in a file; ``MalformedError`` where it is none."""
     try:
         with open(path, "rb") as file:
-            return _read(file)
+            return parse_trace(file.read(_LONGEST_FILE + 1))
     except OSError as error:
         raise MalformedError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:  # a null byte in the path
@@ -69,26 +67,25 @@ def read_trace(path: str | Path) -> Trace:
         raise MalformedError(f"{path}: {error}") from None
 
 
-def _read(file: BinaryIO) -> Trace:
-    line = file.readline(_LONGEST_HEADER)
+def parse_trace(data: bytes) -> Trace:
+    """The trace in these bytes; ``MalformedError`` where it is none."""
+    if len(data) > _LONGEST_FILE:
+        raise MalformedError(f"the trace is longer than {_LONGEST_FILE} bytes")
+    line, _, digests = data.partition(b"\n")
     header = members(
-        parse_canonical(line.removesuffix(b"\n"), "trace's header"),
+        parse_canonical(line, "trace's header"),
         "trace's header",
         ("format", "kernel", "target", "program", "leaves"),
     )
     if header["format"] != FORMAT:
         raise MalformedError(f"the trace's format is not {FORMAT!r}")
-    leaves = natural(header["leaves"], "trace's number of leaves")
-    if leaves > _MOST_LEAVES:
-        raise MalformedError(f"the trace has {leaves} leaves, which is too many")
-    data = file.read(leaves * DIGEST_BYTES + 1)
-    if len(data) != leaves * DIGEST_BYTES:
+    if natural(header["leaves"], "trace's number of leaves") * DIGEST_BYTES != len(digests):
         raise MalformedError("the trace is not as long as its header says")
     return Trace(
         text(header["kernel"], "trace's kernel", r"aivm1:[0-9a-f]{64}"),
         text(header["target"], "trace's target"),
         hex_bytes(header["program"], DIGEST_BYTES, "trace's program").hex(),
-        tuple(data[i : i + DIGEST_BYTES] for i in range(0, len(data), DIGEST_BYTES)),
+        tuple(digests[i : i + DIGEST_BYTES] for i in range(0, len(digests), DIGEST_BYTES)),
     )
 
 

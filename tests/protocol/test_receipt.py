@@ -226,6 +226,8 @@ BAD_PREDICATES: list[tuple[dict[str, Any], str]] = [
     ({"inputs": {"x": {"type": "f32[007]", "sha256": "00" * 32}}}, "no type of known size"),
     ({"inputs": {"x": {"type": "q7[1]", "sha256": "00" * 32}}}, "no type of known size"),
     ({"inputs": {"x": {"type": "f32[1]", "sha256": "0" * 63}}}, "not in lower-case hex"),
+    ({"trace": {"root": "00" * 32, "leaves": 1}}, "trace has no 'program'"),
+    ({"trace": {"root": "00", "leaves": 1, "program": "00" * 32}}, "root is 32 bytes, not 1"),
     ({"outputs": {}}, "not about the receipt's outputs"),
 ]
 
