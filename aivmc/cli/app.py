@@ -404,6 +404,28 @@ def bisect(
 
 
 @app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of receipts, *.json.")],
+    html: Annotated[
+        Path | None, typer.Option(metavar="REPORT.html", help="Write the report as a page, too.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Verify a folder of receipts, and show who disagrees with whom.
+
+    Receipts for one kernel, the same inputs and the same seed must have the same outputs.
+    Exit code 1 where some don't, or where a file is refused.
+
+    Example:
+
+        aivmc audit receipts/ --html report.html
+    """
+    from aivmc.cli import audit_command
+
+    audit_command.run(folder, html, json)
+
+
+@app.command()
 def doctor(
     kernel: Annotated[
         Path | None,

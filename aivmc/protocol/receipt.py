@@ -17,7 +17,7 @@ from aivmc.kernel_file.reader import KernelFile
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.protocol.execution import Execution, Tensor
-from aivmc.protocol.trace import Trace
+from aivmc.protocol.trace import TARGET, Trace
 from aivmc.runtime.environment import describe
 from aivmc.trust.documents import Json, hex_bytes, members, natural, text
 from aivmc.trust.envelope import Signed, seal, unseal
@@ -123,7 +123,8 @@ class Receipt:
             }
             if expected != found:
                 wrong = sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n))
-                raise TrustError(f"the receipt's {', '.join(wrong)} are not as the kernel's types")
+                listed = ", ".join(map(repr, wrong))
+                raise TrustError(f"the receipt's {listed} are not as the kernel's types")
 
     def check_trace(self, trace: Trace) -> None:
         """``TrustError`` unless it is this trace that the receipt commits to."""
@@ -192,15 +193,15 @@ def _receipt(signed: Signed) -> Receipt:
     outputs = _tensors(data["outputs"], "output")
     if statement["subject"] != _subject(outputs):
         raise MalformedError("the statement is not about the receipt's outputs")
-    node = data["node"]
-    if not isinstance(node, dict) or node.get("public_key") != signed.signer.hex():
+    node = _node(data["node"])
+    if node.get("public_key") != signed.signer.hex():
         raise TrustError("the receipt was signed by another key than that of its node")
     request = None if data["request"] is None else request_from_json(data["request"])
     policy, seed, proof = _seed(data["seed"], request)
     return Receipt(
         signed.signer,
         text(data["kernel"], "receipt's kernel", r"aivm1:[0-9a-f]{64}"),
-        text(data["target"], "receipt's target"),
+        text(data["target"], "receipt's target", TARGET),
         policy,
         _tensors(data["inputs"], "input"),
         outputs,
@@ -232,6 +233,17 @@ def _seed(value: Json, request: Request | None) -> tuple[str, bytes | None, Proo
     if data["alpha"] != request.alpha(beacon).hex():
         raise TrustError("the receipt's alpha is not that of its request and beacon")
     return policy, None, proof
+
+
+def _node(value: Json) -> dict[str, Json]:
+    """Facts by name: printable texts, and lists of them."""
+    if not isinstance(value, dict):
+        raise MalformedError("the receipt's node is not a JSON object")
+    for name, fact in value.items():
+        for each in [name, *fact] if isinstance(fact, list) else [name, fact]:
+            if not isinstance(each, str) or not each.isprintable():
+                raise MalformedError(f"the receipt's node has no printable {name[:40]!r}")
+    return value
 
 
 def _trace_json(trace: Trace | None) -> Json:
@@ -293,4 +305,5 @@ def _static_types(tensors: Mapping[str, Tensor]) -> dict[str, TensorType]:
 def _check_same(what: str, stated: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     wrong = sorted(n for n in {*stated, *found} if stated.get(n) != found.get(n))
     if wrong:
-        raise TrustError(f"the receipt is for other {what}: {', '.join(wrong)} differ")
+        listed = ", ".join(map(repr, wrong))
+        raise TrustError(f"the receipt is for other {what}: {listed} differ")

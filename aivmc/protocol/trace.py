@@ -19,6 +19,9 @@ from aivmc.trust.errors import MalformedError
 FORMAT = "aivm-trace 1"
 DIGEST_BYTES = 32
 
+TARGET = r"[A-Za-z0-9._-]{1,100}"
+"""The form of a target's name in a document."""
+
 _LONGEST_FILE = 1 << 28
 
 
@@ -83,7 +86,7 @@ def parse_trace(data: bytes) -> Trace:
         raise MalformedError("the trace is not as long as its header says")
     return Trace(
         text(header["kernel"], "trace's kernel", r"aivm1:[0-9a-f]{64}"),
-        text(header["target"], "trace's target"),
+        text(header["target"], "trace's target", TARGET),
         hex_bytes(header["program"], DIGEST_BYTES, "trace's program").hex(),
         tuple(digests[i : i + DIGEST_BYTES] for i in range(0, len(digests), DIGEST_BYTES)),
     )

@@ -89,7 +89,8 @@ class Request:
         if dict(self.inputs) != dict(inputs):
             names = {*self.inputs, *inputs}
             wrong = sorted(n for n in names if self.inputs.get(n) != inputs.get(n))
-            raise TrustError(f"the request is for other inputs; {', '.join(wrong)} differ")
+            listed = ", ".join(map(repr, wrong))
+            raise TrustError(f"the request is for other inputs: {listed} differ")
 
     def check_time(self, now: int) -> None:
         """``TrustError`` where the request had expired at ``now``, in seconds since 1970."""

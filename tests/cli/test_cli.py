@@ -26,7 +26,19 @@ from tests.onnx_models import build
 from tests.small_model import bias, small_model, weights
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("compile", "run", "config", "request", "inspect", "opt", "verify", "diff", "doctor")
+COMMANDS = (
+    "compile",
+    "run",
+    "config",
+    "request",
+    "inspect",
+    "opt",
+    "verify",
+    "diff",
+    "bisect",
+    "audit",
+    "doctor",
+)
 X = np.random.default_rng(3).standard_normal((3, 8)).astype(np.float32)
 
 

@@ -56,7 +56,7 @@ def test_a_nodes_vrf(folder: Path, tmp_path: Path) -> None:
     assert good_json(*running(folder, *answer, "--threads", 2)) == drawn
     other = ("--request", path, "--beacon", "00" * 32, "--proof", proof)
     assert "VRF proof is not valid" in refused(1, *running(folder, *other))
-    assert "other inputs; x differ" in refused(1, *running(folder, *answer, inputs="other"))
+    assert "other inputs: 'x' differ" in refused(1, *running(folder, *answer, inputs="other"))
     assert "takes a beacon value of 32 bytes" in refused(
         1, *running(folder, *answer[:2], *other[4:])
     )

@@ -126,10 +126,10 @@ def test_flipped_bits_of_inputs_and_outputs_are_seen() -> None:
     y = done.arrays["y"]
     for _ in range(10_000):
         other = flipped(x.tobytes(), chosen.randrange(8 * x.nbytes))
-        with pytest.raises(TrustError, match="other inputs: x differ"):
+        with pytest.raises(TrustError, match="other inputs: 'x' differ"):
             good.check_inputs(bind({"x": np.frombuffer(other, np.float32).reshape(-1, 8)})[1])
         other = flipped(y.tobytes(), chosen.randrange(8 * y.nbytes))
-        with pytest.raises(TrustError, match="other outputs: y differ"):
+        with pytest.raises(TrustError, match="other outputs: 'y' differ"):
             good.check_outputs(bind({"y": np.frombuffer(other, np.float32).reshape(y.shape)})[1])
 
 
@@ -149,11 +149,11 @@ def test_receipts_for_something_else(tmp_path: Path) -> None:
     good = read_receipt(receipt())
     with pytest.raises(TrustError, match="receipt is for the kernel"):
         good.check_kernel(kernel("input").file)
-    with pytest.raises(TrustError, match="other inputs: x differ"):
+    with pytest.raises(TrustError, match="other inputs: 'x' differ"):
         good.check_inputs(bind({"x": X + 1})[1])
-    with pytest.raises(TrustError, match="other inputs: x differ"):
+    with pytest.raises(TrustError, match="other inputs: 'x' differ"):
         good.check_inputs(bind({"x": X.reshape(2, 3)})[1])
-    with pytest.raises(TrustError, match="other inputs: x, z differ"):
+    with pytest.raises(TrustError, match="other inputs: 'x', 'z' differ"):
         good.check_inputs(bind({"z": X})[1])
     with pytest.raises(TrustError, match="answers another request"):
         good.check_answers(request(nonce=b"\1" * 32))
@@ -202,7 +202,7 @@ def test_lies_that_are_signed() -> None:
     with pytest.raises(TrustError, match="no target 'abacus'"):
         check(target="abacus")
     outputs = {"y": {**predicate["outputs"]["y"], "type": "f32[7]"}}
-    with pytest.raises(TrustError, match="y are not as the kernel's types"):
+    with pytest.raises(TrustError, match="'y' are not as the kernel's types"):
         check(outputs=outputs)
     inputs = {"x": {**predicate["inputs"]["x"], "type": "f32[7]"}}
     with pytest.raises(TrustError, match="inputs are not the kernel's"):
@@ -228,6 +228,11 @@ BAD_PREDICATES: list[tuple[dict[str, Any], str]] = [
     ({"inputs": {"x": {"type": "f32[1]", "sha256": "0" * 63}}}, "not in lower-case hex"),
     ({"trace": {"root": "00" * 32, "leaves": 1}}, "trace has no 'program'"),
     ({"trace": {"root": "00", "leaves": 1, "program": "00" * 32}}, "root is 32 bytes, not 1"),
+    ({"target": "\x1b[2J"}, "receipt's target is not valid"),
+    ({"node": []}, "node is not a JSON object"),
+    ({"node": {"public_key": KEY.public.hex(), "cpu": "\x1b[2J"}}, "no printable 'cpu'"),
+    ({"node": {"public_key": KEY.public.hex(), "cpu": ["a", "\n"]}}, "no printable 'cpu'"),
+    ({"node": {"public_key": KEY.public.hex(), "cpu": 3}}, "no printable 'cpu'"),
     ({"outputs": {}}, "not about the receipt's outputs"),
 ]
 

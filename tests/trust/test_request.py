@@ -110,9 +110,9 @@ def test_a_proof_is_about_one_request() -> None:
     other_kernel = "aivm1:" + "ab" * 32
     with pytest.raises(TrustError, match=f"for the kernel {KERNEL}, and this is {other_kernel}"):
         proof.seed(other_kernel, INPUTS)
-    with pytest.raises(TrustError, match="other inputs; x differ"):
+    with pytest.raises(TrustError, match="other inputs: 'x' differ"):
         proof.seed(KERNEL, {"x": "00" * 32})
-    with pytest.raises(TrustError, match="other inputs; x, y differ"):
+    with pytest.raises(TrustError, match="other inputs: 'x', 'y' differ"):
         proof.seed(KERNEL, {"y": "00" * 32})
     changes: list[dict[str, Any]] = [
         {"nonce": bytes(32)},
