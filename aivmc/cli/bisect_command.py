@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from aivmc.cli.arguments import read_document
+from aivmc.cli.documents import read_document
 from aivmc.cli.failures import CHECK_FAILED
 from aivmc.cli.npz import read_npz
 from aivmc.cli.output import print_json, print_table, print_text

@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from aivmc.cli.arguments import hex_bytes
+from aivmc.cli.documents import hex_bytes
 from aivmc.cli.npz import read_npz
 from aivmc.cli.output import print_json, print_text
 from aivmc.ir.errors import AivmcError

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aivmc.cli.arguments import hex_bytes, read_document
+from aivmc.cli.documents import hex_bytes, read_document
 from aivmc.cli.npz import read_npz, write_npz
 from aivmc.cli.output import print_json, print_table, print_text
 from aivmc.ir.errors import AivmcError

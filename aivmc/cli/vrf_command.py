@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aivmc.cli.arguments import hex_bytes, read_document
+from aivmc.cli.documents import hex_bytes, read_document
 from aivmc.cli.output import print_json, print_text
 from aivmc.ir.errors import AivmcError
 from aivmc.trust import ecvrf

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 import aivmc
 from aivmc.cli import main
 from aivmc.kernel_file.writer import write_kernel
+from aivmc.trust.keys import PrivateKey, write_private_key
 from tests.hand_made import contents
 from tests.onnx_models import build
 from tests.small_model import bias, small_model, weights
@@ -101,6 +102,31 @@ def test_help_imports_no_compiler() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"
     assert all(command in done.stdout for command in COMMANDS)
+
+
+NODE = """
+import sys
+from aivmc.cli import main
+try: main(sys.argv[1:])
+except SystemExit as ended: assert ended.code == 0
+compiler = {"tvm", "onnx", "lark", "aivmc.passes", "aivmc.ir.ops", "aivmc.compiler"}
+print(*sorted(compiler & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+def test_nodes_need_no_compiler(folder: Path, tmp_path: Path) -> None:
+    run = ["run", folder / "model.aivm", "--inputs", folder / "in.npz"]
+    write_private_key(tmp_path / "key.pem", PrivateKey(bytes(32)))
+    signed = ["--receipt", tmp_path / "r.json", "--key", tmp_path / "key.pem"]
+    for arguments in (
+        [*run, "--output", tmp_path / "o.npz", *signed, "--trace", tmp_path / "t.bin"],
+        ["receipt", "verify", tmp_path / "r.json"],
+        ["audit", tmp_path],
+        ["vrf", "prove", "--key", tmp_path / "key.pem", "--alpha", "00"],
+    ):
+        command = [sys.executable, "-c", NODE, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        assert done.stderr == "\n", arguments[0]
 
 
 def test_version() -> None:
