@@ -250,6 +250,10 @@ def request(
             "the drand network that is drawn from: quicknet, or its public key in hex.",
         ),
     ] = None,
+    seed: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="64 hex digits, for kernels with the seed policy input."),
+    ] = None,
     nonce: Annotated[
         str | None, typer.Option(metavar="HEX", help="32 bytes in hex. Default: random.")
     ] = None,
@@ -268,7 +272,7 @@ def request(
     """
     from aivmc.cli import request_command
 
-    request_command.run(kernel, inputs, out, vrf, beacon, nonce, valid, json)
+    request_command.run(kernel, inputs, out, vrf, beacon, seed, nonce, valid, json)
 
 
 @app.command()

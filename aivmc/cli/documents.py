@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from aivmc.ir.errors import AivmcError
+from aivmc.ir.seeds import SEED_BYTES
 from aivmc.trust.documents import LONGEST
 
 _HEX = re.compile(r"([0-9a-fA-F]{2})*")
@@ -15,6 +16,13 @@ def hex_bytes(text: str, option: str) -> bytes:
     """The bytes that an option gives in hex."""
     if not _HEX.fullmatch(text):
         raise AivmcError(f"{option} {text!r} is not bytes in hex: two digits each, nothing else")
+    return bytes.fromhex(text)
+
+
+def seed_bytes(text: str) -> bytes:
+    """The 32 bytes that --seed gives in hex."""
+    if not _HEX.fullmatch(text) or len(text) != 2 * SEED_BYTES:
+        raise AivmcError(f"--seed {text!r} is not {2 * SEED_BYTES} hex digits: {SEED_BYTES} bytes")
     return bytes.fromhex(text)
 
 

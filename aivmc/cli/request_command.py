@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from aivmc.cli.documents import hex_bytes
+from aivmc.cli.documents import hex_bytes, seed_bytes
 from aivmc.cli.npz import read_npz
 from aivmc.cli.output import print_json, print_text
 from aivmc.ir.errors import AivmcError
@@ -26,6 +26,7 @@ def run(
     out: Path,
     vrf: str | None,
     beacon: str | None,
+    seed: str | None,
     nonce: str | None,
     valid: int,
     as_json: bool,
@@ -38,6 +39,7 @@ def run(
         Request.new_nonce() if nonce is None else hex_bytes(nonce, "--nonce"),
         int(time.time()) + valid,
         _source(vrf, beacon),
+        None if seed is None else seed_bytes(seed),
     )
     data = request.to_json()
     request_from_json(data)  # refuses what its reader would refuse

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aivmc.cli.documents import hex_bytes, read_document
+from aivmc.cli.documents import hex_bytes, read_document, seed_bytes
 from aivmc.cli.npz import read_npz, write_npz
 from aivmc.cli.output import print_json, print_table, print_text
 from aivmc.ir.errors import AivmcError
-from aivmc.ir.seeds import SEED_BYTES
 from aivmc.kernel_file.atomic import atomic_file
 from aivmc.protocol.execution import Execution, Tensor, open_session
 from aivmc.protocol.receipt import write_receipt
 from aivmc.trust.keys import PrivateKey, read_private_key
 from aivmc.trust.request import Proof
 from aivmc.trust.sources import parse_request
-
-_SEED = re.compile(rf"[0-9a-fA-F]{{{2 * SEED_BYTES}}}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Randomness:
     def arguments(self) -> dict[str, Any]:
         """As :meth:`aivmc.protocol.execution.Session.execute` takes it."""
         given = {
-            "seed": None if self.seed is None else _seed_bytes(self.seed),
+            "seed": None if self.seed is None else seed_bytes(self.seed),
             "nonces": self.nonces,
         }
         if self.request is None:
@@ -115,12 +111,6 @@ def _print(execution: Execution) -> None:
         for name, tensor in sorted(tensors.items())
     ]
     print_table(("", "name", "type", "sha256"), rows)
-
-
-def _seed_bytes(text: str) -> bytes:
-    if not _SEED.fullmatch(text):
-        raise AivmcError(f"--seed {text!r} is not {2 * SEED_BYTES} hex digits: {SEED_BYTES} bytes")
-    return bytes.fromhex(text)
 
 
 def _described(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -81,17 +81,18 @@ class Session:
     ) -> Execution:
         """Steps 4 to 7: bind the inputs, draw the seed, execute, digest.
 
-        ``request`` is what the run answers, a ``proof`` brings its own; with ``nonces``, a file,
-        it is answered once. ``TrustError`` and ``InputError`` say what is not right, before
-        anything is executed. ``traced`` runs take the longer, and have a trace.
+        ``request`` is what the run answers; a ``proof`` brings its own, and a request its ``seed``.
+        With ``nonces``, a file, it is answered once. ``TrustError`` and ``InputError`` say what is
+        not right, before anything is executed. ``traced`` runs take longer, and have a trace.
         """
         request = proof.request if proof else request
+        seed = request.seed if request and seed is None else seed
         arrays, bound = bind(inputs)
         digests = {name: tensor.sha256 for name, tensor in bound.items()}
-        if request:
-            request.check(self.kernel.identity, digests)
-            request.check_time(_now())
         drawn_from = self.kernel.request_seed(digests, seed, proof)
+        if request:
+            request.check(self.kernel.identity, digests, seed)
+            request.check_time(_now())
         if request and nonces is not None:
             use_nonce(nonces, request, _now())
         tracer = Tracer(threads or len(os.sched_getaffinity(0))) if traced else None

@@ -86,7 +86,7 @@ class Receipt:
     def check_request(self) -> None:
         """``TrustError`` unless the request is for this execution, and was answered in time."""
         if self.request:
-            self.request.check(self.kernel, self.input_digests)
+            self.request.check(self.kernel, self.input_digests, self.seed)
             self.request.check_time(self.time)
 
     def check_proof(self) -> None:

@@ -45,8 +45,8 @@ class Source(ABC):
 class Request:
     """What is to be run, fixed before its randomness is known.
 
-    ``inputs`` are tensor digests by name; ``expires`` is in seconds since 1970, UTC; ``source`` is
-    None for a kernel that takes no proof.
+    ``inputs`` are tensor digests by name; ``expires`` is in seconds since 1970, UTC. ``source`` is
+    for a kernel whose seed policy is ``vrf``, ``seed`` for one whose policy is ``input``.
     """
 
     kernel: str
@@ -54,6 +54,7 @@ class Request:
     nonce: bytes
     expires: int
     source: Source | None = None
+    seed: bytes | None = None
 
     @staticmethod
     def new_nonce() -> bytes:
@@ -67,6 +68,7 @@ class Request:
             "nonce": self.nonce.hex(),
             "expires": self.expires,
             "randomness": self.source.to_json() if self.source else None,
+            "seed": None if self.seed is None else self.seed.hex(),
         }
 
     def digest(self) -> bytes:
@@ -82,8 +84,9 @@ class Request:
             )
         return sha256(_ALPHA + self.digest() + beacon).digest()
 
-    def check(self, kernel: str, inputs: Mapping[str, str]) -> None:
-        """``TrustError`` unless this is the request for that kernel and those inputs."""
+    def check(self, kernel: str, inputs: Mapping[str, str], seed: bytes | None = None) -> None:
+        """``TrustError`` unless this is the request for that kernel, those inputs, and that seed
+        where one is given."""
         if self.kernel != kernel:
             raise TrustError(f"the request is for the kernel {self.kernel}, and this is {kernel}")
         if dict(self.inputs) != dict(inputs):
@@ -91,6 +94,8 @@ class Request:
             wrong = sorted(n for n in names if self.inputs.get(n) != inputs.get(n))
             listed = ", ".join(map(repr, wrong))
             raise TrustError(f"the request is for other inputs: {listed} differ")
+        if self.seed != seed:
+            raise TrustError("the request is for another seed")
 
     def check_time(self, now: int) -> None:
         """``TrustError`` where the request had expired at ``now``, in seconds since 1970."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pyblst
 
+from aivmc.ir.seeds import SEED_BYTES
 from aivmc.trust import ecvrf
 from aivmc.trust.documents import Json, hex_bytes, members, natural, parse, text
 from aivmc.trust.errors import MalformedError, TrustError
@@ -95,20 +96,23 @@ def parse_request(data: bytes) -> Request:
 
 def request_from_json(value: Json) -> Request:
     """The request that :meth:`Request.to_json` gave; ``MalformedError`` where none did."""
-    keys = ("protocol", "kernel", "inputs", "nonce", "expires", "randomness")
+    keys = ("protocol", "kernel", "inputs", "nonce", "expires", "randomness", "seed")
     data = members(value, "request", keys)
     if data["protocol"] != PROTOCOL:
         found = str(data["protocol"])[:40]
         raise MalformedError(f"the request's protocol is {found!r}, not {PROTOCOL!r}")
     if not isinstance(data["inputs"], dict):
         raise MalformedError("the request's inputs are not a JSON object")
-    source = data["randomness"]
+    source, seed = data["randomness"], data["seed"]
+    if source is not None and seed is not None:
+        raise MalformedError("the request has a seed and a source of randomness: one is too many")
     return Request(
         text(data["kernel"], "request's kernel", r"aivm1:[0-9a-f]{64}"),
         {n: hex_bytes(d, 32, f"digest of input {n!r}").hex() for n, d in data["inputs"].items()},
         hex_bytes(data["nonce"], NONCE_BYTES, "request's nonce"),
         natural(data["expires"], "request's expires"),
         None if source is None else _source(source),
+        None if seed is None else hex_bytes(seed, SEED_BYTES, "request's seed"),
     )
 
 

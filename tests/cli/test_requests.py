@@ -24,7 +24,7 @@ ROUND_1000 = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("requests")
-    for policy in ("vrf", "fixed"):
+    for policy in ("vrf", "fixed", "input"):
         aivmc.compile(sampler(), seed_policy=policy).save(folder / f"{policy}.aivm")
     np.savez(folder / "in.npz", x=np.arange(6, dtype=np.float32))
     np.savez(folder / "other.npz", x=np.ones(6, np.float32))
@@ -83,6 +83,15 @@ def test_a_request_without_randomness(folder: Path) -> None:
         1, *running(folder, "--request", path, kernel="fixed", inputs="other")
     )
     assert "is for the kernel" in refused(1, *running(folder, "--request", path))
+
+
+def test_a_request_with_a_seed(folder: Path) -> None:
+    path, data = asked(folder, "--seed", "AB" * 32, kernel="input")
+    assert data["request"]["seed"] == "ab" * 32
+    drawn = good_json(*running(folder, "--request", path, kernel="input"))
+    assert drawn == good_json(*running(folder, "--seed", "ab" * 32, kernel="input"))
+    other = running(folder, "--request", path, "--seed", "00" * 32, kernel="input")
+    assert "the request is for another seed" in refused(1, *other)
 
 
 def test_what_does_not_go_together(folder: Path, tmp_path: Path) -> None:

@@ -184,6 +184,22 @@ def test_requests_for_kernels_that_take_no_proof() -> None:
         fixed.execute({"x": X * 2}, request=asked)
 
 
+def test_a_request_fixes_the_seed() -> None:
+    session = Session(kernel("input").file)
+    seed, other = bytes(32), bytes([1]) * 32
+    asked = request(kernel=session.kernel.identity, source=None, seed=seed)
+    done = session.execute({"x": X}, request=asked)
+    assert done.seed == seed
+    assert same_bits(done.arrays, session.execute({"x": X}, seed=seed, request=asked).arrays)
+    with pytest.raises(TrustError, match="for another seed"):
+        session.execute({"x": X}, seed=other, request=asked)
+    unfixed = request(kernel=session.kernel.identity, source=None)
+    with pytest.raises(TrustError, match="for another seed"):
+        session.execute({"x": X}, seed=seed, request=unfixed)
+    with pytest.raises(InputError, match="takes a seed with each request"):
+        session.execute({"x": X}, request=unfixed)
+
+
 def test_a_bool_is_zero_or_one(tmp_path: Path) -> None:
     node = onnx.helper.make_node("Not", ["b"], ["y"])
     negation = Session(aivmc.compile(build([node], {"b": (np.bool_, [2])}, ["y"])).file)

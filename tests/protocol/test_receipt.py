@@ -198,6 +198,8 @@ def test_lies_that_are_signed() -> None:
     with pytest.raises(TrustError, match="VRF proof is not valid"):
         check(seed={**seed, "proof": flipped(bytes.fromhex(seed["proof"]), 639 - 8).hex()})
     with pytest.raises(TrustError, match="seed policy is input, and it is vrf"):
+        check(seed={"policy": "input", "seed": "00" * 32}, request=None)
+    with pytest.raises(TrustError, match="for another seed"):
         check(seed={"policy": "input", "seed": "00" * 32})
     with pytest.raises(TrustError, match="no target 'abacus'"):
         check(target="abacus")

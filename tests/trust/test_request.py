@@ -203,6 +203,8 @@ BAD = [
     (changed(inputs={"x": "ab" * 20}), "digest of input 'x' is 32 bytes, not 20"),
     (changed(nonce="00" * 31), "nonce is 32 bytes, not 31"),
     (changed(nonce=5), "nonce is not in lower-case hex"),
+    (changed(randomness=None, seed="00"), "request's seed is 32 bytes, not 1"),
+    (changed(seed="00" * 32), "has a seed and a source of randomness"),
     (changed(randomness={}), "no known source"),
     (changed(randomness="vrf"), "no known source"),
     (randomness(source="dice"), "no known source"),
@@ -238,4 +240,9 @@ def test_every_flipped_bit_of_a_request_changes_alpha_or_is_refused() -> None:
 def test_requests_survive_json(vector: dict[str, Any]) -> None:
     read: Callable[[Any], Request] = request_from_json
     assert read(read(vector["object"]).to_json()) == read(vector["object"])
-    assert read({**vector["object"], "randomness": None}).source is None
+    plain = {**vector["object"], "randomness": None}
+    assert read(plain).source is None
+    seeded = read({**plain, "seed": "ab" * 32})
+    assert seeded.seed == b"\xab" * 32
+    assert read(seeded.to_json()) == seeded
+    assert seeded.digest() != read(plain).digest()
