@@ -82,7 +82,7 @@ def test_a_request_without_randomness(folder: Path) -> None:
     assert "other inputs" in refused(
         1, *running(folder, "--request", path, kernel="fixed", inputs="other")
     )
-    assert "is for the kernel" in refused(1, *running(folder, "--request", path))
+    assert "only with a proof" in refused(2, *running(folder, "--request", path))
 
 
 def test_a_request_with_a_seed(folder: Path) -> None:
