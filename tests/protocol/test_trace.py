@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blake3 import blake3
+from onnx import helper
 
 import aivmc
 from aivmc.ir.constants import Array
@@ -28,6 +29,7 @@ from aivmc.trust.documents import canonical
 from aivmc.trust.errors import MalformedError, TrustError
 from aivmc.trust.keys import PrivateKey
 from tests.guarantees.examples_kit import Examples, same_bits
+from tests.onnx_models import build
 from tests.protocol.test_execution import X, proof, request
 from tests.protocol.test_execution import kernel as sampler_kernel
 from tests.small_model import small_model
@@ -126,6 +128,28 @@ def test_every_traced_value_is_that_of_the_reference_semantics(
         case = Case(kernel.file, trace.target, inputs, None, leaf)
         assert case.leaves == len(trace.digests)
         assert case.judge([trace.root], operands(case, values, trace)) == digest, case.description
+
+
+def test_products_of_integers_are_traced() -> None:
+    """The kernel stage takes their zero points out, so its constants are not the model's."""
+    names = ("x", "s", "z", "w", "t", "u", "s", "z")
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("QLinearConv", ["q", *names[1:]], ["c"]),
+        helper.make_node("DequantizeLinear", ["c", "s", "z"], ["y"]),
+    ]
+    constants = {
+        "s": np.float32(0.1), "z": np.uint8(120), "t": np.float32(0.02), "u": np.int8(3),
+        "w": np.arange(40 * 24 * 9, dtype=np.int64).astype(np.int8).reshape(40, 24, 3, 3),
+    }
+    arrays = {name: np.asarray(value) for name, value in constants.items()}
+    model = build(nodes, {"x": (np.float32, ["N", 24, 12, 12])}, ["y"], arrays, opset=13)
+    kernel = aivmc.compile(model)
+    inputs = inputs_of(kernel)
+    trace, values = traced(kernel, inputs), values_of(kernel.file, inputs)
+    for leaf, digest in enumerate(trace.digests):
+        case = Case(kernel.file, trace.target, inputs, None, leaf)
+        assert case.judge([trace.root], operands(case, values, trace)) == digest
 
 
 def test_random_ops_are_traced() -> None:
