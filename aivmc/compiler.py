@@ -5,15 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import llvmlite.binding as llvm
 
 from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifacts
 from aivmc.backends.cpu.targets import CpuTarget, resolve
+from aivmc.configuration import manifest_config
 from aivmc.importer import import_model
 from aivmc.ir.constants import Array
 from aivmc.ir.core import Module
@@ -129,7 +127,7 @@ def _contents(
     constants = _constants(canonical, artifacts)
     signature = Signature.of(canonical)
     return KernelContents(
-        config=_config(targets, policy),
+        config=manifest_config(targets, policy),
         ledger=ledger.steps,
         signature=signature,
         semantic=semantic_digest(canonical),
@@ -139,21 +137,6 @@ def _contents(
         artifacts=artifacts,
         selftest=_selftest(canonical, signature, artifacts, constants),
     )
-
-
-def _config(targets: Sequence[CpuTarget], policy: SeedPolicy) -> Json:
-    """What decides the kernel beside the model. Nothing of the machine that compiles."""
-    return {
-        "seed": policy.to_json(),
-        "targets": {
-            t.name: {"triple": t.triple, "cpu": t.cpu, "features": t.features} for t in targets
-        },
-        "toolchain": {
-            "apache-tvm": version("apache-tvm"),
-            "llvmlite": version("llvmlite"),
-            "llvm": ".".join(map(str, llvm.llvm_version_info)),
-        },
-    }
 
 
 def _constants(canonical: Module, artifacts: Sequence[Artifact]) -> dict[str, Array]:

@@ -46,6 +46,19 @@ def interpret(
     return dict(zip(main.output_names, outputs))
 
 
+def interpret_op(
+    op: Op,
+    operands: Sequence[Array],
+    symbols: Mapping[str, int],
+    seed: bytes | None = None,
+) -> tuple[Array, ...]:
+    """The results of one op, which uses no values but its operands; errors as :func:`interpret`."""
+    run = _Run(symbols, None, seed)
+    results = run.op(op, dict(zip(op.operands, operands)))
+    run.check(op, results)
+    return results
+
+
 class _Run:
     """One execution: the symbols are bound."""
 

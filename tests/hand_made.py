@@ -93,6 +93,8 @@ def artifact(target: str = "x86-64-v3") -> Artifact:
                     "dims": list(s.dims),
                     "tasks": "N",
                     "parallel": s.parallel,
+                    "results": ["f32[N, 4]"],
+                    "traced": True,
                 }
                 for s in steps
             ],

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from aivmc.cli import receipt_app, vrf_app
 from aivmc.cli.failures import GuardedCommands
 
 app = typer.Typer(
@@ -20,17 +21,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(receipt_app.app, name="receipt")
+app.add_typer(vrf_app.app, name="vrf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 KernelPath = Annotated[Path, typer.Argument(metavar="K.aivm", help="A kernel file.")]
+Inputs = Annotated[Path, typer.Option(metavar="IN.npz", help="Arrays by input name.")]
 Targets = Annotated[
     list[str],
     typer.Option(
         "-t",
         "--target",
         metavar="TARGET",
-        help="x86-64-v3 (also: cpu, llvm), x86-64-v4, or native: the best for this machine. "
-        "Several make a kernel that holds code for each.",
+        help="x86-64-v3 (the default; also: cpu, llvm), x86-64-v4, or native: the best for this "
+        "machine. Several make a kernel that holds code for each.",
     ),
 ]
 Shapes = Annotated[
@@ -45,11 +49,11 @@ Seed = Annotated[
     int | None, typer.Option(metavar="N", help="Decides what random ops draw. Default: 0.")
 ]
 SeedPolicy = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="fixed|input|vrf",
         help="Where the seed of random ops comes from: it is fixed now, or 32 bytes come with each "
-        "run, chosen freely (input) or derived from a verified proof (vrf).",
+        "run, chosen freely (input) or derived from a verified proof (vrf). Default: fixed.",
     ),
 ]
 Plugins = Annotated[
@@ -86,14 +90,20 @@ def aivmc(
 @app.command()
 def compile(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model.")],
-    target: Targets = ["cpu"],  # noqa: B006 (typer's way)
+    target: Targets = [],  # noqa: B006 (typer's way)
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="K.aivm", help="Default: MODEL.aivm beside it."),
     ] = None,
     shape: Shapes = [],  # noqa: B006
     seed: Seed = None,
-    seed_policy: SeedPolicy = "fixed",
+    seed_policy: SeedPolicy = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="aivm.toml", help="Settings; options go before them. See aivmc config."
+        ),
+    ] = None,
     dump_ir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the program there after each pass.")
     ] = None,
@@ -101,6 +111,16 @@ def compile(
         list[str], typer.Option(metavar="PASS", help="Print the program after this pass.")
     ] = [],  # noqa: B006
     pass_plugin: Plugins = [],  # noqa: B006
+    provenance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="P.json", help="Write how and where it was compiled, signed by the key."
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY.pem", help="The private key, as of aivmc vrf keygen."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compile a model into a kernel file and print the kernel's identity.
@@ -114,42 +134,145 @@ def compile(
         aivmc compile ocr.onnx --shape x=1,3,48,320
         aivmc compile ocr.onnx --shape x=N,3,48,W --dump-ir ir/
         aivmc compile sampler.onnx --seed-policy input
+        aivmc compile model.onnx --config aivm.toml --provenance p.json --key key.pem
     """
     from aivmc.cli import compile_command
 
-    policy = (seed_policy, seed)
-    compile_command.run(
-        model, target, output, shape, policy, dump_ir, print_after, pass_plugin, json
-    )
+    kernel = output or model.with_suffix(".aivm")
+    files = compile_command.Files(model, kernel, dump_ir, provenance, key)
+    options = compile_command.Options(config, target, shape, seed, seed_policy, pass_plugin)
+    compile_command.run(files, options, print_after, json)
+
+
+@app.command()
+def config(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[aivm.toml]", help="Settings; without, the defaults.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema.")] = False,
+    json: Json = False,
+) -> None:
+    """Print the resolved configuration: every setting that could decide a kernel.
+
+    What is printed is itself an aivm.toml. With --json it comes with what enters the manifest.
+
+    Examples:
+
+        aivmc config
+        aivmc config aivm.toml --json
+    """
+    from aivmc.cli import config_command
+
+    config_command.run(file, schema, json)
 
 
 @app.command()
 def run(
     kernel: KernelPath,
-    inputs: Annotated[Path, typer.Option(metavar="IN.npz", help="Arrays by input name.")],
+    inputs: Inputs,
     output: Annotated[Path, typer.Option(metavar="OUT.npz", help="Where the outputs go.")],
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Default: one for each core.")
     ] = None,
     seed: Annotated[
         str | None,
+        typer.Option(metavar="HEX", help="64 hex digits, for kernels with the seed policy input."),
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="REQUEST.json", help="What the run answers; see aivmc request."),
+    ] = None,
+    proof: Annotated[
+        str | None,
         typer.Option(
-            metavar="HEX", help="64 hex digits, for kernels with the seed policy input or vrf."
+            metavar="HEX",
+            help="The request's VRF proof or drand signature, for kernels with the seed policy "
+            "vrf. It is verified before anything is executed.",
+        ),
+    ] = None,
+    beacon: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="The beacon's value that the VRF proof is about."),
+    ] = None,
+    nonces: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keeps the nonces of requests: each is answered once."),
+    ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(metavar="R.json", help="Write a receipt, signed by the key."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="NODE.pem", help="The node's private key, as of aivmc vrf keygen."),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="T.bin",
+            help="Write a digest of every value computed. The receipt commits to it.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Run a kernel on the arrays in an .npz file and print the digests of inputs and outputs.
 
-    Any number of threads gives the same bits, and equal outputs make equal .npz files.
+    Any number of threads gives the same bits, and equal outputs make equal .npz files. The kernel's
+    self-test is run first.
 
-    Example:
+    Examples:
 
         aivmc run model.aivm --inputs in.npz --output out.npz --threads 2
+        aivmc run model.aivm --inputs in.npz --output out.npz --receipt r.json --key node.pem
+        aivmc run sampler.aivm --inputs in.npz --output out.npz --request q.json --proof HEX
     """
     from aivmc.cli import run_command
 
-    run_command.run(kernel, inputs, output, threads, seed, json)
+    randomness = run_command.Randomness(seed, request, beacon, proof, nonces)
+    signed = run_command.Signed(receipt, key, trace)
+    run_command.run(kernel, inputs, output, threads, randomness, signed, json)
+
+
+@app.command()
+def request(
+    kernel: KernelPath,
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(metavar="REQUEST.json", help="Where the request goes.")],
+    vrf: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Public key of the node whose VRF is to be drawn from."),
+    ] = None,
+    beacon: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHAIN@ROUND",
+            help="Whose value in which round, not known yet, enters the VRF's alpha; without --vrf "
+            "the drand network that is drawn from: quicknet, or its public key in hex.",
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="64 hex digits, for kernels with the seed policy input."),
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(metavar="HEX", help="32 bytes in hex. Default: random.")
+    ] = None,
+    valid: Annotated[
+        int, typer.Option(metavar="SECONDS", min=1, max=1 << 32, help="Until it expires.")
+    ] = 3600,
+    json: Json = False,
+) -> None:
+    """Write a request to run a kernel on these inputs, before its randomness is known.
+
+    Examples:
+
+        aivmc request model.aivm --inputs in.npz --out request.json
+        aivmc request sampler.aivm --inputs in.npz --out request.json --beacon quicknet@12345678
+        aivmc request sampler.aivm --inputs in.npz --out r.json --vrf HEX --beacon eip155:1@21000000
+    """
+    from aivmc.cli import request_command
+
+    request_command.run(kernel, inputs, out, vrf, beacon, seed, nonce, valid, json)
 
 
 @app.command()
@@ -258,11 +381,71 @@ def diff(
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def bisect(
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="A node's receipt.")],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="Another's for the same.")],
+    traces: Annotated[
+        tuple[Path, Path],
+        typer.Option(metavar="A.bin B.bin", help="The traces that the receipts commit to."),
+    ],
+    kernel: Annotated[Path, typer.Option(metavar="K.aivm", help="The kernel.")],
+    inputs: Inputs,
+    json: Json = False,
+) -> None:
+    """Settle a dispute: find the first value in which two runs differ, and who is wrong.
+
+    The value is found in log2 of their number rounds. The referee computes it alone, by the
+    reference semantics, from values that both agree on, which this node provides.
+    Exit code 1 where somebody is wrong.
+
+    Example:
+
+        aivmc bisect a.json b.json --traces a.bin b.bin --kernel model.aivm --inputs in.npz
+    """
+    from aivmc.cli import bisect_command
+
+    bisect_command.run((a, b), traces, kernel, inputs, json)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of receipts, *.json.")],
+    html: Annotated[
+        Path | None, typer.Option(metavar="REPORT.html", help="Write the report as a page, too.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Verify a folder of receipts, and show who disagrees with whom.
+
+    Receipts for one kernel, the same inputs and the same seed must have the same outputs.
+    Exit code 1 where some don't, or where a file is refused.
+
+    Example:
+
+        aivmc audit receipts/ --html report.html
+    """
+    from aivmc.cli import audit_command
+
+    audit_command.run(folder, html, json)
+
+
+@app.command()
+def doctor(
+    kernel: Annotated[
+        Path | None,
+        typer.Argument(metavar="[K.aivm]", help="Compare this node with what the kernel needs."),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Say what this node is, which targets it runs, and whether it can compile.
 
-    Exit code 1 where it runs no target.
+    With a kernel: what each of its targets needs beside what this node has, and its self-test.
+    Exit code 1 where it runs no target, or computes other bits.
+
+    Example:
+
+        aivmc doctor model.aivm
     """
     from aivmc.cli import doctor_command
 
-    doctor_command.run(json)
+    doctor_command.run(kernel, json)

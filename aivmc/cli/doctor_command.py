@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from aivmc.backends.cpu.targets import DEFAULT, TARGETS
 from aivmc.cli.failures import CHECK_FAILED
-from aivmc.cli.output import print_json, print_table, print_text
+from aivmc.cli.output import (
+    Result,
+    print_json,
+    print_results,
+    print_table,
+    print_text,
+    results_json,
+)
+from aivmc.configuration import COMPILER_PACKAGES
 from aivmc.kernel_file.manifest import FORMAT_VERSION, NUMERICS_VERSION
+from aivmc.kernel_file.reader import KernelFile, open_kernel
+from aivmc.protocol.execution import Session
 from aivmc.runtime.environment import describe, missing_features
+from aivmc.runtime.errors import NodeError
+from aivmc.runtime.requirements import Requirement, requirements
 
-_COMPILER = ("apache-tvm", "llvmlite", "onnx", "numpy", "ml_dtypes", "lark")
+
+def run(kernel: Path | None, as_json: bool) -> None:
+    runs = _node(as_json) if kernel is None else _compare(open_kernel(kernel), as_json)
+    if not runs:
+        raise typer.Exit(CHECK_FAILED)
 
 
-def run(as_json: bool) -> None:
-    packages = {name: _version(name) for name in _COMPILER}
+def _compare(kernel: KernelFile, as_json: bool) -> bool:
+    """The kernel's requirements beside what this node is; whether it runs here."""
+    needs = {name: requirements(kernel, name) for name in sorted(kernel.manifest.targets)}
+    results = [_selftest(kernel, name, items) for name, items in needs.items()]
+    if as_json:
+        listed = {
+            name: [asdict(i) | {"met": i.is_met} for i in items] for name, items in needs.items()
+        }
+        checks = results_json(results)
+        print_json({"kernel": kernel.identity, "requirements": listed, "checks": checks})
+    else:
+        for name, items in needs.items():
+            rows = ((i.item, i.needed, i.found, "ok" if i.is_met else "MISSING") for i in items)
+            print_table((name, "needed", "this node", ""), rows)
+        print_results(results)
+        print_text(kernel.identity)
+    return any(r.passed for r in results) and all(r.passed is not False for r in results)
+
+
+def _selftest(kernel: KernelFile, target: str, items: list[Requirement]) -> Result:
+    name = f"self-test of {target}"
+    missing = [i.item for i in items if not i.is_met]
+    if missing:
+        return Result(name, None, f"this node lacks {', '.join(missing)}")
+    try:
+        Session(kernel, target).close()
+    except NodeError as error:
+        return Result(name, False, str(error))
+    return Result(name, True, "this node computes the recorded bits")
+
+
+def _node(as_json: bool) -> bool:
+    """What this node is; whether it runs any target."""
+    packages = {name: _version(name) for name in COMPILER_PACKAGES}
     missing = {t.name: list(missing_features(t.requires)) for t in TARGETS}
     facts: dict[str, Any] = {
         "aivmc": version("aivmc"),
@@ -29,8 +79,7 @@ def run(as_json: bool) -> None:
         print_json({"node": facts, "targets": missing, "compiler": packages})
     else:
         _print(facts, missing, packages)
-    if all(missing.values()):
-        raise typer.Exit(CHECK_FAILED)
+    return not all(missing.values())
 
 
 def _print(

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from aivmc.ir.errors import AivmcError
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.runtime.errors import NodeError
+from aivmc.trust.errors import TrustError
 
 CHECK_FAILED = 1
 BAD_INPUT = 2
@@ -39,7 +40,7 @@ class GuardedCommands(TyperGroup):
         except MemoryError:
             raise _failure("there is not enough memory for this", BAD_INPUT) from None
         except AivmcError as error:
-            failed = isinstance(error, IntegrityError | NodeError)
+            failed = isinstance(error, IntegrityError | NodeError | TrustError)
             raise _failure(str(error), CHECK_FAILED if failed else BAD_INPUT) from None
         except OSError as error:
             raise _failure(str(error), BAD_INPUT) from None

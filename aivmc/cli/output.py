@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
@@ -12,6 +13,26 @@ from rich.console import Console
 from rich.table import Table
 
 _UNBOUNDED = 10_000  # columns: digests in files and pipes are never folded
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check: passed, failed, or (None) not possible or not asked for; and why."""
+
+    check: str
+    passed: bool | None
+    reason: str
+
+
+def results_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]
+
+
+def print_results(results: Sequence[Result]) -> None:
+    """A line for each check."""
+    words = {True: "ok", False: "FAILED", None: "skipped"}
+    for result in results:
+        print_text(f"{words[result.passed]:<8}{result.check}: {result.reason}")
 
 
 def console() -> Console:

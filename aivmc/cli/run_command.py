@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from aivmc.cli.documents import hex_bytes, read_document, seed_bytes
 from aivmc.cli.npz import read_npz, write_npz
 from aivmc.cli.output import print_json, print_table, print_text
-from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.errors import AivmcError
-from aivmc.ir.seeds import SEED_BYTES
-from aivmc.ir.types import DType, TensorType
-from aivmc.runtime.kernel import load
+from aivmc.kernel_file.atomic import atomic_file
+from aivmc.protocol.execution import Execution, Tensor, open_session
+from aivmc.protocol.receipt import write_receipt
+from aivmc.trust.keys import PrivateKey, read_private_key
+from aivmc.trust.request import Proof
+from aivmc.trust.sources import parse_request
 
-_SEED = re.compile(rf"[0-9a-fA-F]{{{2 * SEED_BYTES}}}")
+
+@dataclass(frozen=True)
+class Randomness:
+    """What a run draws from, as options give it."""
+
+    seed: str | None = None
+    request: Path | None = None
+    beacon: str | None = None
+    proof: str | None = None
+    nonces: Path | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As :meth:`aivmc.protocol.execution.Session.execute` takes it."""
+        given = {
+            "seed": None if self.seed is None else seed_bytes(self.seed),
+            "nonces": self.nonces,
+        }
+        if self.request is None:
+            for option, value in (("beacon", self.beacon), ("proof", self.proof)):
+                if value is not None:
+                    raise AivmcError(f"--{option} goes with --request, which is not given")
+            if self.nonces is not None:
+                raise AivmcError("--nonces goes with --request, which is not given")
+            return given
+        request = parse_request(read_document(self.request))
+        if self.proof is None:
+            return {**given, "request": request}
+        beacon = hex_bytes(self.beacon or "", "--beacon")
+        return {**given, "proof": Proof(request, hex_bytes(self.proof, "--proof"), beacon)}
+
+
+@dataclass(frozen=True)
+class Signed:
+    """Where a receipt goes, and the trace that it commits to; and the key that signs."""
+
+    receipt: Path | None = None
+    key: Path | None = None
+    trace: Path | None = None
+
+    def read_key(self) -> PrivateKey | None:
+        """The key, where there is a receipt to sign."""
+        if (self.receipt is None) != (self.key is None):
+            raise AivmcError("--receipt and --key go together")
+        return None if self.key is None else read_private_key(self.key)
+
+    def write(self, execution: Execution, key: PrivateKey | None) -> None:
+        if self.trace is not None and execution.trace is not None:
+            with atomic_file(self.trace) as file:
+                file.write(execution.trace.to_bytes())
+        if self.receipt is not None and key is not None:
+            with atomic_file(self.receipt) as file:
+                file.write(write_receipt(execution, key))
 
 
 def run(
@@ -25,40 +77,41 @@ def run(
     inputs_path: Path,
     output_path: Path,
     threads: int | None,
-    seed: str | None,
+    randomness: Randomness,
+    signed: Signed,
     as_json: bool,
 ) -> None:
-    seed_bytes = None if seed is None else _seed_bytes(seed)
-    with load(kernel_path) as kernel:
-        inputs = read_npz(inputs_path, kernel.inputs)
-        outputs = kernel.run(inputs, threads, seed_bytes)
-        identity = kernel.identity
-    write_npz(output_path, outputs)
-    described = {"inputs": _describe(inputs), "outputs": _describe(outputs)}
+    arguments, key = randomness.arguments(), signed.read_key()
+    with open_session(kernel_path) as session:
+        inputs = read_npz(inputs_path, session.kernel.inputs)
+        traced = signed.trace is not None
+        execution = session.execute(inputs, threads, traced=traced, **arguments)
+    write_npz(output_path, execution.arrays)
+    signed.write(execution, key)
     if as_json:
-        print_json({"kernel": identity, **described, "output": str(output_path)})
-        return
-    print_text(identity)
+        files = {"output": output_path, "receipt": signed.receipt, "trace": signed.trace}
+        print_json(_facts(execution) | {n: str(path) for n, path in files.items() if path})
+    else:
+        _print(execution)
+
+
+def _facts(execution: Execution) -> dict[str, Any]:
+    return {
+        "kernel": execution.kernel,
+        "inputs": _described(execution.inputs),
+        "outputs": _described(execution.outputs),
+    }
+
+
+def _print(execution: Execution) -> None:
+    print_text(execution.kernel)
     rows = [
-        (kind[:-1], name, tensor["type"], tensor["sha256"])
-        for kind, tensors in described.items()
-        for name, tensor in tensors.items()
+        (kind, name, tensor.type, tensor.sha256)
+        for kind, tensors in (("input", execution.inputs), ("output", execution.outputs))
+        for name, tensor in sorted(tensors.items())
     ]
     print_table(("", "name", "type", "sha256"), rows)
 
 
-def _seed_bytes(text: str) -> bytes:
-    if not _SEED.fullmatch(text):
-        raise AivmcError(f"--seed {text!r} is not {2 * SEED_BYTES} hex digits: {SEED_BYTES} bytes")
-    return bytes.fromhex(text)
-
-
-def _describe(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """Type and canonical digest of each array, by name."""
-    return {
-        name: {
-            "type": str(TensorType(DType.of(array.dtype), np.shape(array))),
-            "sha256": tensor_digest(array),
-        }
-        for name, array in sorted(arrays.items())
-    }
+def _described(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: asdict(tensor) for name, tensor in sorted(tensors.items())}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 
 from aivmc.cli.arguments import load_plugins
 from aivmc.cli.failures import CHECK_FAILED
-from aivmc.cli.output import print_json, print_text
+from aivmc.cli.output import Result, print_json, print_results, print_text, results_json
 from aivmc.compiler import Shapes, compile
 from aivmc.ir.dims import is_symbol_name
 from aivmc.kernel_file.comparison import differences
@@ -24,15 +23,6 @@ from aivmc.passes.base import Pass
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.kernel import open_target
 from aivmc.runtime.selftest import SEED, check
-
-
-@dataclass(frozen=True)
-class Result:
-    """One check: passed, failed, or (None) not possible on this node; and why."""
-
-    check: str
-    passed: bool | None
-    reason: str
 
 
 def run(
@@ -52,20 +42,13 @@ def run(
     failed = any(r.passed is False for r in results)
     if as_json:
         identity = kernel.identity if kernel else None
-        checks = [asdict(r) for r in results]
-        print_json({"kernel": identity, "verified": not failed, "checks": checks})
+        print_json({"kernel": identity, "verified": not failed, "checks": results_json(results)})
     else:
-        _print(kernel, results)
+        print_results(results)
+        if kernel is not None:
+            print_text(kernel.identity)
     if failed:
         raise typer.Exit(CHECK_FAILED)
-
-
-def _print(kernel: KernelFile | None, results: Sequence[Result]) -> None:
-    words = {True: "ok", False: "FAILED", None: "skipped"}
-    for result in results:
-        print_text(f"{words[result.passed]:<8}{result.check}: {result.reason}")
-    if kernel is not None:
-        print_text(kernel.identity)
 
 
 def _inner(kernel: KernelFile) -> list[Result]:

@@ -13,22 +13,28 @@ from aivmc.ir.errors import AivmcError
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, mode: int = 0o666, replace: bool = True) -> Iterator[BinaryIO]:
     """A new file that takes the place of ``path`` when the block ends without an exception.
 
     Until then it lies beside it under another name; after an exception nothing is left of it.
-    A link is followed. ``AivmcError`` where the file can't be written.
+    A link is followed. ``mode`` are its permissions, less the process's umask. ``AivmcError`` where
+    the file can't be written, or without ``replace`` exists.
     """
     final = _destination(path)
+    if not replace and final.exists():
+        raise AivmcError(f"{path} exists: remove it first, or name another file")
     # One more folder entry, not a file in the system's temporary folder: only inside one file
     # system does a rename replace a file in one step.
     partial = final.with_name(f".{final.name[:100]}.{secrets.token_hex(8)}.part")
     try:
-        with open(partial, "xb") as file:
+        with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, final)
+        if replace:
+            os.replace(partial, final)
+        else:
+            os.link(partial, final)  # which fails where another process was quicker
     except OSError as error:
         raise AivmcError(f"cannot write {path}: {error.strerror or error}") from None
     finally:

@@ -16,10 +16,12 @@ from aivmc.passes.identity import semantic_digest
 
 def canonical_program(kernel: KernelFile) -> Module:
     """The program that the kernel was made from, with the constants that the file holds."""
-    try:
-        return parse(kernel.text(CANONICAL), CANONICAL, _constants(kernel))
-    except (IRError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"the canonical program can't be read: {error}") from None
+    return _program(kernel, CANONICAL)
+
+
+def kernel_program(kernel: KernelFile, target: str) -> Module:
+    """The program of kernels that a target's code was made from."""
+    return _program(kernel, f"targets/{target}/kernel.air")
 
 
 def check_program(kernel: KernelFile) -> None:
@@ -32,6 +34,13 @@ def check_program(kernel: KernelFile) -> None:
         raise IntegrityError("the semantic digest is not that of the canonical program")
     if Signature.of(module).to_json() != kernel.manifest.signature.to_json():
         raise IntegrityError("the signature is not that of the canonical program")
+
+
+def _program(kernel: KernelFile, member: str) -> Module:
+    try:
+        return parse(kernel.text(member), member, _constants(kernel))
+    except (IRError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"the program {member} can't be read: {error}") from None
 
 
 def _constants(kernel: KernelFile) -> dict[str, Array]:

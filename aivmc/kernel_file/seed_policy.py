@@ -1,7 +1,7 @@
 """Where the seed of a kernel's random ops comes from: part of its config.
 
-``fixed``: an integer that is baked in. ``input``: 32 bytes with each request. ``vrf``: 32 bytes
-with each request, which the node derives from a verified proof; the kernel uses them alike.
+``fixed``: an integer that is baked in. ``input``: 32 bytes with each request. ``vrf``: a proof with
+each request, which is verified and gives the 32 bytes; the code uses them as those of ``input``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aivmc.ir.seeds import SEED_BYTES, check_seed
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Json
 
-_POLICIES = ("fixed", "input", "vrf")
+POLICIES = ("fixed", "input", "vrf")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class SeedPolicy:
         return SeedPolicy(policy, seed or 0 if policy == "fixed" else seed)
 
     def __post_init__(self) -> None:
-        if self.policy not in _POLICIES:
+        if self.policy not in POLICIES:
             raise AivmcError(
-                f"there is no seed policy {self.policy!r}; there are {', '.join(_POLICIES)}"
+                f"there is no seed policy {self.policy!r}; there are {', '.join(POLICIES)}"
             )
         if self.value is None:
             if self.policy == "fixed":
@@ -50,8 +50,15 @@ class SeedPolicy:
         """The seed that is baked in, big-endian; None where it comes with each request."""
         return None if self.value is None else self.value.to_bytes(SEED_BYTES, "big")
 
-    def check_request(self, seed: object) -> bytes | None:
-        """The seed that a request gives; ``InputError`` unless it is what the policy asks for."""
+    def check_request(self, seed: object, proven: bytes | None = None) -> bytes | None:
+        """The seed of a request, which gives it as it is or has it ``proven``.
+
+        ``InputError`` unless it is what the policy asks for.
+        """
+        if self.policy == "vrf":
+            return _check_proven(seed, proven)
+        if proven is not None:
+            raise InputError(f"the kernel's seed policy is {self.policy}: it takes no proof")
         if self.policy == "fixed":
             if seed is not None:
                 raise InputError(
@@ -61,8 +68,8 @@ class SeedPolicy:
             return None
         if seed is None:
             raise InputError(
-                f"the kernel takes a seed with each request (its seed policy is {self.policy}), "
-                f"and none is given: it is {SEED_BYTES} bytes"
+                "the kernel takes a seed with each request (its seed policy is input), and none is "
+                f"given: it is {SEED_BYTES} bytes"
             )
         return check_seed(seed)
 
@@ -80,3 +87,16 @@ class SeedPolicy:
             return SeedPolicy(str(data["policy"]), value)
         except (KeyError, TypeError, ValueError, AivmcError) as error:
             raise IntegrityError(f"the kernel's config names no seed policy: {error}") from None
+
+
+def _check_proven(seed: object, proven: bytes | None) -> bytes:
+    if seed is not None:
+        raise InputError(
+            "the kernel's seed policy is vrf, and a seed is given: it draws from a proof only"
+        )
+    if proven is None:
+        raise InputError(
+            "the kernel runs only with a proof of its randomness (its seed policy is vrf), and "
+            "none is given"
+        )
+    return check_seed(proven)

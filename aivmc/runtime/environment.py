@@ -25,6 +25,7 @@ def missing_features(requires: Iterable[str]) -> tuple[str, ...]:
     return tuple(feature for feature in requires if feature not in has)
 
 
+@cache
 def describe() -> dict[str, object]:
     """Facts about this node, for people and receipts; JSON-compatible."""
     return {

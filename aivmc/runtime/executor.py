@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from aivmc.ir.types import TensorType
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Signature
 from aivmc.runtime.native import NativeKernel
-from aivmc.runtime.plan import Plan
+from aivmc.runtime.plan import Plan, Result
 
 _ALIGNMENT = 64
 _CACHED_SHAPES = 64  # sets of input shapes whose plans are kept
 _SMALL = 1 << 16  # bytes of memory at which a run takes about as long as waking threads, 10 µs
 
 Shapes = tuple[tuple[int, ...], ...]
+Observer = Callable[[int, Sequence[Array]], None]
+"""Sees the number of a step and its results, which are there only until it returns."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,17 @@ class Executor:
         self._default_threads = len(os.sched_getaffinity(0))
 
     def run(
-        self, inputs: Mapping[str, Any], threads: int | None = None, seed: bytes | None = None
+        self,
+        inputs: Mapping[str, Any],
+        threads: int | None = None,
+        seed: bytes | None = None,
+        observer: Observer | None = None,
     ) -> dict[str, Array]:
         """The outputs, by name, for these inputs; fresh arrays, aligned to 64 bytes.
 
-        ``seed`` is what code with streams draws from; other code ignores it. ``InputError`` where
-        the inputs are not exactly those of the signature, or a seed is needed and missing.
+        ``seed`` is what code with streams draws from; other code ignores it. ``observer`` sees the
+        results of each traced step once it is done. ``InputError`` where the inputs are not exactly
+        those of the signature, or a seed is needed and missing.
         """
         keys = self._stream_keys(seed)
         arrays = [self._array(inputs, name, dtype) for name, dtype in self._inputs]
@@ -102,7 +109,10 @@ class Executor:
                 outputs[output.name] = array
             threads = self._default_threads if threads is None else threads
             native = self._native(min(threads, 1) if bound.is_small else threads)
-            native.run(tuple(buffers), bound.dims, bound.tasks, bound.scratch)
+            if observer is None:
+                native.run(tuple(buffers), bound.dims, bound.tasks, bound.scratch)
+            else:
+                self._observe(native, bound, buffers, list(outputs.values()), observer)
         return outputs
 
     def close(self) -> None:
@@ -113,6 +123,38 @@ class Executor:
             self._natives.clear()
             self._bound.clear()
             self._arena = np.empty(0, np.uint8)
+
+    def _observe(
+        self,
+        native: NativeKernel,
+        bound: _Bound,
+        buffers: list[int],
+        outputs: list[Array],
+        observer: Observer,
+    ) -> None:
+        """Run up to each traced step in turn: steps without tasks do nothing."""
+        values, addresses = dict(zip(self._plan.symbols, bound.dims)), tuple(buffers)
+        last, first = len(bound.tasks) - 1, 0
+        for step, traced in enumerate(self._plan.traced):
+            if not traced and step != last:
+                continue
+            tasks = tuple(n if first <= i <= step else 0 for i, n in enumerate(bound.tasks))
+            native.run(addresses, bound.dims, tasks, bound.scratch)
+            first = step + 1
+            if traced:
+                results = self._plan.results[step]
+                observer(step, [self._result(r, values, buffers, outputs) for r in results])
+
+    def _result(
+        self, result: Result, values: Mapping[str, int], buffers: list[int], outputs: list[Array]
+    ) -> Array:
+        """What a step has left, where it lies."""
+        kind, which = self._plan.buffers[result.buffer]
+        shape = tuple(evaluate(d, values) for d in result.type.shape)
+        if kind == "output":
+            return outputs[int(which)].reshape(shape)
+        offset = buffers[result.buffer] - self._arena.ctypes.data
+        return np.ndarray(shape, result.type.dtype.numpy, self._arena, offset)
 
     def _stream_keys(self, seed: bytes | None) -> list[tuple[int, Array]]:
         """(buffer, key) of each stream."""

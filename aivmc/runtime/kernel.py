@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from aivmc.ir.constants import Array
+import numpy as np
+
+from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.errors import AivmcError
 from aivmc.ir.types import TensorType
 from aivmc.kernel_file.atomic import atomic_file
@@ -20,6 +22,7 @@ from aivmc.runtime.environment import missing_features
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.executor import Executor
 from aivmc.runtime.plan import Plan
+from aivmc.trust.request import Proof
 
 
 class Kernel:
@@ -63,27 +66,45 @@ class Kernel:
 
     @property
     def seed_policy(self) -> str:
-        """``fixed``, or ``input`` or ``vrf`` where each request brings a seed."""
+        """``fixed``, or where each request brings something to draw from: ``input`` for a seed,
+        ``vrf`` for a proof."""
         return self._seed_policy.policy
 
     @cached_property
     def _seed_policy(self) -> SeedPolicy:
         return SeedPolicy.from_config(self.file.manifest.config)
 
+    @property
+    def executor(self) -> Executor:
+        """What runs the code. It takes any seed: what is drawn from is checked by :meth:`run`."""
+        if self._executor is None:
+            self._executor = open_target(self.file)
+        return self._executor
+
     def run(
-        self, inputs: Mapping[str, Any], threads: int | None = None, seed: bytes | None = None
+        self,
+        inputs: Mapping[str, Any],
+        threads: int | None = None,
+        seed: bytes | None = None,
+        proof: Proof | None = None,
     ) -> dict[str, Array]:
         """The outputs by name for ``inputs``, arrays of exactly the signature's dtypes and shapes.
 
         Any number of ``threads`` (as many as this process has cores, where it is None) gives the
-        same bits. ``seed`` is 32 bytes, given if and only if the seed policy is not ``fixed``.
-        ``InputError`` where the inputs don't fit, ``NodeError`` where this node can't.
+        same bits. ``seed`` is 32 bytes, given if and only if the seed policy is ``input``;
+        ``proof`` is given if and only if it is ``vrf``, and verified before anything is executed.
+        ``InputError`` where the inputs don't fit, ``TrustError`` where the proof is not good,
+        ``NodeError`` where this node can't.
         """
-        seed = self._seed_policy.check_request(seed)
-        executor = self._executor
-        if executor is None:
-            executor = self._executor = open_target(self.file)
-        return executor.run(inputs, threads, seed)
+        drawn_from = self.request_seed(input_digests(inputs) if proof else {}, seed, proof)
+        return self.executor.run(inputs, threads, drawn_from)
+
+    def request_seed(
+        self, digests: Mapping[str, str], seed: bytes | None, proof: Proof | None
+    ) -> bytes | None:
+        """What a run on inputs with these ``digests`` draws from; errors as :meth:`run`."""
+        proven = proof.seed(self.identity, digests) if proof else None
+        return self._seed_policy.check_request(seed, proven)
 
     def save(self, path: str | Path) -> None:
         """Write the kernel's file, whole or not at all; always the same bytes."""
@@ -106,6 +127,11 @@ class Kernel:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def input_digests(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The canonical digests of inputs, by name."""
+    return {name: tensor_digest(np.asarray(array)) for name, array in inputs.items()}
 
 
 def load(path: str | Path, target: str | None = None) -> Kernel:

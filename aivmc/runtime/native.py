@@ -113,6 +113,7 @@ class _Context:
         self._threads = threads
         self._tables = tuple(np.zeros(size, np.int64) for size in (buffers, dims, steps))
         self.bound: tuple[object, ...] = ()
+        self._stride = -1
         counters = np.zeros(steps, np.int64)
         records = _aligned_words(threads * abi.THREAD_RECORD_BYTES)
         self._words = _aligned_words(abi.CONTEXT_BYTES)
@@ -150,15 +151,18 @@ class _Context:
         scratch_bytes: int,
     ) -> None:
         """Fill the tables for the runs to come."""
-        self.bound = ()
-        for table, values in zip(self._tables, (buffers, dims, tasks), strict=True):
+        before, self.bound = self.bound or (None,) * 3, ()
+        for table, values, old in zip(self._tables, (buffers, dims, tasks), before):
             if len(values) != len(table):
                 raise ValueError(f"{len(values)} values for a table of {len(table)}")
-            table[:] = values
+            if values != old:
+                table[:] = values
         stride = -(-scratch_bytes // abi.ALIGNMENT) * abi.ALIGNMENT
-        self._scratch = _aligned_words(self._threads * stride)
-        self._set(abi.SCRATCH, self._scratch.ctypes.data)
-        self._set(abi.SCRATCH_STRIDE, stride)
+        if stride != self._stride:
+            self._scratch = _aligned_words(self._threads * stride)
+            self._set(abi.SCRATCH, self._scratch.ctypes.data)
+            self._set(abi.SCRATCH_STRIDE, stride)
+            self._stride = stride
         self.bound = (buffers, dims, tasks, scratch_bytes)
 
     def _set(self, offset: int, value: int) -> None:

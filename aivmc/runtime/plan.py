@@ -9,7 +9,9 @@ from typing import Any
 from aivmc.ir import dims
 from aivmc.ir.binding import InputError
 from aivmc.ir.dims import Dim
+from aivmc.ir.types import TensorType
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.kernel_file.signature import parse_type
 
 _ALIGNMENT = 64  # a cache line, and the widest vector
 _LARGEST = 1 << 47  # bytes that a process can address
@@ -27,16 +29,26 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a step leaves in a buffer, by its number."""
+
+    buffer: int
+    type: TensorType
+
+
+@dataclass(frozen=True)
 class Plan:
     """``buffers`` says what each buffer number stands for: ``("input", i)``, ``("output", i)``,
-    ``("constant", digest)``, ``("stream", number)`` or ``("arena", slot)``. See
-    docs/kernel-format.md."""
+    ``("constant", digest)``, ``("stream", number)`` or ``("arena", slot)``. ``results`` are those
+    of each step, ``traced`` says whether a trace names them. See docs/kernel-format.md."""
 
     symbols: tuple[str, ...]
     buffers: tuple[tuple[str, int | str], ...]
     slots: tuple[Dim, ...]
     tasks: tuple[Dim, ...]
     scratch: Dim
+    results: tuple[tuple[Result, ...], ...]
+    traced: tuple[bool, ...]
 
     @staticmethod
     def from_json(data: Any) -> Plan:
@@ -48,6 +60,8 @@ class Plan:
                 tuple(map(dims.parse, data["slots"])),
                 tuple(dims.parse(step["tasks"]) for step in data["steps"]),
                 dims.parse(data["scratch"]),
+                tuple(map(_results, data["steps"])),
+                tuple(step["traced"] is True for step in data["steps"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IntegrityError(f"a plan is not valid: {error!r}") from None
@@ -65,6 +79,12 @@ class Plan:
             raise InputError(f"inputs of these sizes need {arena + scratch} bytes of memory")
         order = tuple(values[name] for name in self.symbols)
         return Sizes(order, tasks, tuple(offsets), arena, scratch)
+
+
+def _results(step: Mapping[str, Any]) -> tuple[Result, ...]:
+    """They are in the last of the step's buffers."""
+    types = [parse_type(text) for text in step["results"]]
+    return tuple(map(Result, step["buffers"][len(step["buffers"]) - len(types) :], types))
 
 
 def _evaluate(dim: Dim, values: Mapping[str, int]) -> int:

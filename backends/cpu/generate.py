@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from aivmc.ir.dims import Dim, dim_max
 from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.text import print_module
 from aivmc.passes.plan_memory import Buffer, MemoryPlan, plan_memory
+from aivmc.passes.trace_points import traced_values
 
 
 @dataclass
@@ -29,6 +30,7 @@ class _Build:
     module: Module
     target: CpuTarget
     memory: MemoryPlan
+    traced: Collection[Value]
     packings: dict[Packing, int] = field(default_factory=dict)
     functions: dict[Any, _Function] = field(default_factory=dict)  # by what they compute
     buffers: dict[tuple[str, int | str], int] = field(default_factory=dict)
@@ -100,7 +102,7 @@ def assembly_text(module: Module, target: str) -> str:
 
 
 def _lower_module(module: Module, target: CpuTarget) -> _Build:
-    build = _Build(module, target, plan_memory(module))
+    build = _Build(module, target, plan_memory(module), traced_values(module))
     constants = {
         op.result: op.attributes["value"]
         for op in module.main.region.body
@@ -131,13 +133,16 @@ def _add_step(build: _Build, op: Op, constants: Mapping[Value, Constant]) -> Non
         )
     function = build.functions[key]
     buffers += [build.memory.buffers[v] for v in op.results]
+    numbers = [build.buffer(b.kind, b.which) for b in buffers]
     build.steps.append(
         {
             "function": function.name,
-            "buffers": [build.buffer(b.kind, b.which) for b in buffers],
+            "buffers": numbers,
             "dims": list(range(len(build.module.symbols))),
             "tasks": str(function.tasks),
             "parallel": function.tasks != 1,
+            "results": [str(v.type) for v in op.results],
+            "traced": op.results[0] in build.traced,
         }
     )
 

@@ -23,7 +23,7 @@ from aivmc.backends.cpu.contraction import without_fused
 from aivmc.backends.cpu.instruction_order import in_one_order
 from aivmc.backends.cpu.machine_audit import audit_imports
 from aivmc.backends.cpu.soft_fma import without_fma
-from aivmc.backends.cpu.targets import CpuTarget, llvm_target
+from aivmc.backends.cpu.targets import CODE_OPTIONS, CpuTarget, llvm_target
 from aivmc.ir.errors import AivmcError
 
 _PASSES = (
@@ -182,5 +182,5 @@ def _link(ir_modules: Sequence[str], target: CpuTarget) -> tuple[Any, Any]:
 
 def _machine(target: CpuTarget) -> Any:
     return llvm_target(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
+        cpu=target.cpu, features=target.features, **CODE_OPTIONS
     )

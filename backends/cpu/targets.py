@@ -14,6 +14,9 @@ import llvmlite.binding as llvm
 
 from aivmc.ir.errors import AivmcError
 
+CODE_OPTIONS = {"opt": 3, "reloc": "pic", "codemodel": "default"}
+"""What LLVM's code generator is told beside the target."""
+
 LACKING = ("fma", "half", "rounding")  # a * b + c; f16 to f32 and back; to whole floats
 
 

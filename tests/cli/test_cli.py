@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -19,11 +20,26 @@ from typer.testing import CliRunner, Result
 
 import aivmc
 from aivmc.cli import main
+from aivmc.kernel_file.writer import write_kernel
+from aivmc.trust.keys import PrivateKey, write_private_key
+from tests.hand_made import contents
 from tests.onnx_models import build
 from tests.small_model import bias, small_model, weights
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("compile", "run", "inspect", "opt", "verify", "diff", "doctor")
+COMMANDS = (
+    "compile",
+    "run",
+    "config",
+    "request",
+    "inspect",
+    "opt",
+    "verify",
+    "diff",
+    "bisect",
+    "audit",
+    "doctor",
+)
 X = np.random.default_rng(3).standard_normal((3, 8)).astype(np.float32)
 
 
@@ -74,7 +90,7 @@ def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[s
 def test_every_command_has_help(command: str) -> None:
     text = good(command, "--help")
     assert "Usage" in text
-    assert command == "doctor" or "Example" in text
+    assert "Example" in text
 
 
 def test_help_imports_no_compiler() -> None:
@@ -86,6 +102,31 @@ def test_help_imports_no_compiler() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"
     assert all(command in done.stdout for command in COMMANDS)
+
+
+NODE = """
+import sys
+from aivmc.cli import main
+try: main(sys.argv[1:])
+except SystemExit as ended: assert ended.code == 0
+compiler = {"tvm", "onnx", "lark", "aivmc.passes", "aivmc.ir.ops", "aivmc.compiler"}
+print(*sorted(compiler & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+def test_nodes_need_no_compiler(folder: Path, tmp_path: Path) -> None:
+    run = ["run", folder / "model.aivm", "--inputs", folder / "in.npz"]
+    write_private_key(tmp_path / "key.pem", PrivateKey(bytes(32)))
+    signed = ["--receipt", tmp_path / "r.json", "--key", tmp_path / "key.pem"]
+    for arguments in (
+        [*run, "--output", tmp_path / "o.npz", *signed, "--trace", tmp_path / "t.bin"],
+        ["receipt", "verify", tmp_path / "r.json"],
+        ["audit", tmp_path],
+        ["vrf", "prove", "--key", tmp_path / "key.pem", "--alpha", "00"],
+    ):
+        command = [sys.executable, "-c", NODE, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        assert done.stderr == "\n", arguments[0]
 
 
 def test_version() -> None:
@@ -320,7 +361,7 @@ def test_seeds_that_are_not_good(sampler: Path) -> None:
         assert "is not 64 hex digits" in refused(2, *asked, "--seed", seed)
     assert not (sampler / "no.npz").exists()
     compiling = ("compile", sampler / "m.onnx", "-o", sampler / "no")
-    assert "there are fixed, input, vrf" in refused(2, *compiling, "--seed-policy", "other")
+    assert "can only be 'fixed' or 'input'" in refused(2, *compiling, "--seed-policy", "other")
     policy = ("--seed-policy", "vrf", "--seed", 1)
     assert "comes with each request" in refused(2, *compiling, *policy)
     assert "a seed is 0 to" in refused(2, *compiling, "--seed", -1)
@@ -479,6 +520,41 @@ def test_doctor() -> None:
     assert data["targets"]["x86-64-v3"] == []
     assert data["compiler"]["apache-tvm"]
     assert "x86-64-v3 (default)" in good("doctor")
+
+
+def test_doctor_compares_a_kernel(folder: Path, tmp_path: Path) -> None:
+    fat, foreign = tmp_path / "fat.aivm", tmp_path / "foreign.aivm"
+    aivmc.compile(small_model(), ["cpu", "riscv64"]).save(fat)
+    data = good_json("doctor", fat)
+    items = {i["item"]: i for i in data["requirements"]["riscv64"]}
+    assert items["operating system"]["met"]
+    assert items["architecture"] == {
+        "item": "architecture",
+        "needed": "riscv64",
+        "found": platform.machine(),
+        "met": False,
+    }
+    ours = data["requirements"]["x86-64-v3"]
+    assert all(i["met"] for i in ours)
+    assert {"CPU feature fma", "CPU feature avx2"} <= {i["item"] for i in ours}
+    passed = {c["check"]: c["passed"] for c in data["checks"]}
+    assert passed == {"self-test of riscv64": None, "self-test of x86-64-v3": True}
+    assert "MISSING" in good("doctor", fat)
+    aivmc.compile(small_model(), "riscv64").save(foreign)
+    result = aivmc_cli("doctor", foreign)
+    assert result.exit_code == 1
+    assert "this node lacks architecture, CPU feature riscv64" in result.stdout
+    assert "CPU features that the kernel needs: riscv64 needs riscv64" in refused(
+        1, "run", foreign, "--inputs", folder / "in.npz", "--output", tmp_path / "o.npz"
+    )
+
+
+def test_doctor_finds_other_bits(tmp_path: Path) -> None:
+    wrong = {**contents().selftest, "outputs": {"y": "00" * 32}}
+    write_kernel(contents(selftest=wrong), tmp_path / "k.aivm")
+    result = aivmc_cli("doctor", tmp_path / "k.aivm")
+    assert result.exit_code == 1
+    assert "FAILED  self-test of x86-64-v3: this node gives other bits" in result.stdout
 
 
 # The process.

@@ -122,11 +122,11 @@ def test_other_seeds_draw_other_numbers() -> None:
     assert same_bits(drawn[1], again)
 
 
-def test_vrf_is_input_by_another_name() -> None:
+def test_vrf_code_draws_as_that_of_input() -> None:
     vrf = kernel("vrf")
     assert vrf.seed_policy == "vrf"
     assert vrf.identity != kernel().identity
-    assert same_bits(vrf.run(inputs(7), seed=SEED), kernel().run(inputs(7), seed=SEED))
+    assert same_bits(vrf.executor.run(inputs(7), seed=SEED), kernel().run(inputs(7), seed=SEED))
 
 
 def test_the_manifest_names_the_policy() -> None:
@@ -142,7 +142,8 @@ def test_the_manifest_names_the_policy() -> None:
     ("policy", "seed", "message"),
     [
         ("input", None, r"takes a seed with each request \(its seed policy is input\)"),
-        ("vrf", None, r"takes a seed with each request \(its seed policy is vrf\)"),
+        ("vrf", None, r"only with a proof of its randomness \(its seed policy is vrf\)"),
+        ("vrf", SEED, "policy is vrf, and a seed is given: it draws from a proof only"),
         ("input", b"short", "a seed is 32 bytes, not 5"),
         ("input", bytes(33), "a seed is 32 bytes, not 33"),
         ("input", 7, "a seed is 32 bytes, not of type int"),

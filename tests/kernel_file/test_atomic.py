@@ -56,3 +56,20 @@ def test_places_that_can_not_be_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(AivmcError, match="cannot write"), atomic_file(tmp_path / name) as file:
         file.write(b"x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_permissions_are_there_from_the_start(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "k", mode=0o600) as file:
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_not_to_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    overtaken = pytest.raises(AivmcError, match=r"cannot write .* exists")
+    with overtaken, atomic_file(path, replace=False):
+        path.write_bytes(b"first")
+    with pytest.raises(AivmcError, match="exists"), atomic_file(path, replace=False):
+        pass
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]

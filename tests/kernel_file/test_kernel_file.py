@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tracemalloc
@@ -173,6 +174,15 @@ def test_a_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
     bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises((IntegrityError, KernelFileError)):
         read_kernel(memoryview(bad))
+
+
+def test_ten_thousand_flipped_bits_are_refused() -> None:
+    chosen, bad = random.Random(1), bytearray(good())
+    for bit in chosen.sample(range(8 * len(bad)), 10_000):
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises((IntegrityError, KernelFileError)):
+            check_contents(read_kernel(memoryview(bad)))
+        bad[bit // 8] ^= 1 << bit % 8
 
 
 @given(st.integers(0, 1 << 16), st.binary(max_size=64))

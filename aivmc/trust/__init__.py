@@ -1,0 +1,1 @@
+"""Keys, proofs of randomness, signed envelopes. Knows kernels by identity, and runs none."""

@@ -1,0 +1,322 @@
+"""Traces say what every node computes, and a lie in one is found, wherever it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from onnx import helper
+
+import aivmc
+from aivmc.ir.constants import Array
+from aivmc.kernel_file.reader import KernelFile
+from aivmc.protocol.dispute import check_comparable, first_difference
+from aivmc.protocol.execution import Session
+from aivmc.protocol.receipt import Receipt, read_receipt, write_receipt
+from aivmc.protocol.trace import Trace, Tracer, leaf_digest, parse_trace, read_trace
+from aivmc.referee import Case, Operand
+from aivmc.runtime.environment import missing_features
+from aivmc.runtime.kernel import Kernel
+from aivmc.runtime.selftest import choose_sizes, make_inputs
+from aivmc.trust.documents import canonical
+from aivmc.trust.errors import MalformedError, TrustError
+from aivmc.trust.keys import PrivateKey
+from tests.guarantees.examples_kit import Examples, same_bits
+from tests.onnx_models import build
+from tests.protocol.test_execution import X, proof, request
+from tests.protocol.test_execution import kernel as sampler_kernel
+from tests.small_model import small_model
+from tests.trust.test_ecvrf import flipped
+
+KEY = PrivateKey(bytes(32))
+MODELS = (
+    *("resnet50_small", "gpt2_step_small"),
+    *(pytest.param(n, marks=pytest.mark.slow) for n in ("bert_base_small", "recognizer_small")),
+)
+TARGETS = ["x86-64-v3", "x86-64-v4"]
+
+
+@cache
+def compiled(name: str, examples: Examples) -> Kernel:
+    model = small_model() if name == "perceptron" else examples.path(name)
+    return aivmc.compile(model, TARGETS)
+
+
+def inputs_of(kernel: Kernel) -> dict[str, Array]:
+    return make_inputs(kernel.signature, choose_sizes(kernel.signature))
+
+
+def traced(kernel: Kernel, inputs: Mapping[str, Array], target: str = TARGETS[0]) -> Trace:
+    trace = Session(kernel.file, target).execute(inputs, traced=True).trace
+    assert trace is not None
+    return trace
+
+
+class Liar(Tracer):
+    """A node whose hardware changes one bit of one value, and goes on from there."""
+
+    def __init__(self, leaf: int) -> None:
+        super().__init__(1)
+        self.leaf = leaf
+
+    def __call__(self, step: int, results: Sequence[Array]) -> None:
+        at = self.leaf - len(self.digests)
+        if 0 <= at < len(results):
+            results[at].reshape(-1).view(np.uint8)[-1] ^= 1
+        super().__call__(step, results)
+
+
+def lie(kernel: Kernel, inputs: Mapping[str, Array], honest: Trace, leaf: int) -> Trace:
+    liar = Liar(leaf)
+    Session(kernel.file, TARGETS[0]).again(inputs, None, None, liar)
+    return replace(honest, digests=tuple(liar.digests))
+
+
+def values_of(
+    file: KernelFile, inputs: Mapping[str, Array], seed: bytes | None = None
+) -> list[Array]:
+    """Every traced value, as this node computes it."""
+    values: list[Array] = []
+
+    def observe(_: int, results: Sequence[Array]) -> None:
+        values.extend(array.copy() for array in results)
+
+    Session(file, TARGETS[0]).kernel.executor.run(inputs, 1, seed, observe)
+    return values
+
+
+def operands(case: Case, values: Sequence[Array], *traces: Trace) -> list[Operand]:
+    return [Operand(n, values[n], [t.tree.proof(n) for t in traces]) for n in case.needed]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_trace_is_one_on_every_target_and_number_of_threads(
+    name: str, examples: Examples
+) -> None:
+    kernel = compiled(name, examples)
+    inputs = inputs_of(kernel)
+    expected = traced(kernel, inputs)
+    assert len(expected.digests) > 5
+    for target in TARGETS:
+        if missing_features(kernel.file.manifest.targets[target].requires):
+            continue
+        session = Session(kernel.file, target)
+        plain = session.execute(inputs).arrays
+        for threads in (1, 2):
+            done = session.execute(inputs, threads, traced=True)
+            assert same_bits(done.arrays, plain)
+            assert done.trace is not None
+            assert (done.trace.root, done.trace.program) == (expected.root, expected.program)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_traced_value_is_that_of_the_reference_semantics(
+    name: str, examples: Examples
+) -> None:
+    kernel = compiled(name, examples)
+    inputs = inputs_of(kernel)
+    trace = traced(kernel, inputs)
+    values = values_of(kernel.file, inputs)
+    for leaf, digest in enumerate(trace.digests):
+        case = Case(kernel.file, trace.target, inputs, None, leaf)
+        assert case.leaves == len(trace.digests)
+        assert case.judge([trace.root], operands(case, values, trace)) == digest, case.description
+
+
+def test_products_of_integers_are_traced() -> None:
+    """The kernel stage takes their zero points out, so its constants are not the model's."""
+    names = ("x", "s", "z", "w", "t", "u", "s", "z")
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("QLinearConv", ["q", *names[1:]], ["c"]),
+        helper.make_node("DequantizeLinear", ["c", "s", "z"], ["y"]),
+    ]
+    constants = {
+        "s": np.float32(0.1), "z": np.uint8(120), "t": np.float32(0.02), "u": np.int8(3),
+        "w": np.arange(40 * 24 * 9, dtype=np.int64).astype(np.int8).reshape(40, 24, 3, 3),
+    }
+    arrays = {name: np.asarray(value) for name, value in constants.items()}
+    model = build(nodes, {"x": (np.float32, ["N", 24, 12, 12])}, ["y"], arrays, opset=13)
+    kernel = aivmc.compile(model)
+    inputs = inputs_of(kernel)
+    trace, values = traced(kernel, inputs), values_of(kernel.file, inputs)
+    for leaf, digest in enumerate(trace.digests):
+        case = Case(kernel.file, trace.target, inputs, None, leaf)
+        assert case.judge([trace.root], operands(case, values, trace)) == digest
+
+
+def test_random_ops_are_traced() -> None:
+    good = proof(request())
+    file = sampler_kernel().file
+    trace = Session(file).execute({"x": X}, proof=good, traced=True).trace
+    assert trace is not None
+    seed = good.seed(file.identity, request().inputs)
+    values = values_of(file, {"x": X}, seed)
+    for leaf, digest in enumerate(trace.digests):
+        case = Case(file, trace.target, {"x": X}, seed, leaf)
+        assert case.judge([trace.root], operands(case, values, trace)) == digest
+
+
+@pytest.mark.parametrize("name", ["resnet50_small", "gpt2_step_small"])
+def test_a_lie_anywhere_is_found(name: str, examples: Examples) -> None:
+    kernel = compiled(name, examples)
+    inputs = inputs_of(kernel)
+    honest, values = traced(kernel, inputs), values_of(kernel.file, inputs)
+    count = len(honest.digests)
+    for leaf in range(count):
+        false = lie(kernel, inputs, honest, leaf)
+        found, rounds = first_difference(honest, false)
+        assert found == leaf
+        assert len(rounds) <= math.ceil(math.log2(count)) + 1
+        case = Case(kernel.file, honest.target, inputs, None, leaf)
+        assert all(n < leaf for n in case.needed)
+        right = case.judge([honest.root, false.root], operands(case, values, honest, false))
+        assert right == honest.digests[leaf] != false.digests[leaf]
+
+
+@pytest.mark.slow
+def test_a_lie_in_resnet50_is_found(examples: Examples) -> None:
+    test_a_lie_in_one_of_its_convolutions(examples, "resnet50")
+
+
+def test_a_lie_in_one_of_its_convolutions(examples: Examples, name: str = "resnet50_small") -> None:
+    kernel = compiled(name, examples)
+    inputs = inputs_of(kernel)
+    honest, values = traced(kernel, inputs), values_of(kernel.file, inputs)
+    false = lie(kernel, inputs, honest, 20)
+    leaf, rounds = first_difference(honest, false)
+    assert leaf == 20
+    assert len(rounds) <= math.ceil(math.log2(len(honest.digests))) + 1
+    case = Case(kernel.file, honest.target, inputs, None, leaf)
+    right = case.judge([honest.root, false.root], operands(case, values, honest, false))
+    assert right == honest.digests[leaf]
+
+
+def test_no_difference(examples: Examples) -> None:
+    kernel = compiled("perceptron", examples)
+    trace = traced(kernel, inputs_of(kernel))
+    leaf, rounds = first_difference(trace, trace)
+    assert (leaf, len(rounds)) == (None, 1)
+
+
+def test_the_referee_believes_nobody(examples: Examples) -> None:
+    kernel = compiled("resnet50_small", examples)
+    inputs = inputs_of(kernel)
+    trace, values = traced(kernel, inputs), values_of(kernel.file, inputs)
+    case = Case(kernel.file, trace.target, inputs, None, 9)
+    (good,) = operands(case, values, trace)
+    assert case.judge([trace.root], [good]) == trace.digests[9]
+    with pytest.raises(TrustError, match="lacks the values of leaves"):
+        case.judge([trace.root], [])
+    forgeries = [
+        replace(good, array=np.nextafter(good.array, np.float32(1))),
+        replace(good, array=good.array.reshape(-1)),
+        replace(good, proofs=[trace.tree.proof(good.leaf + 1)]),
+        replace(good, proofs=[[flipped(good.proofs[0][0], 7), *good.proofs[0][1:]]]),
+        replace(good, proofs=[]),
+    ]
+    for forgery in forgeries:
+        with pytest.raises(TrustError, match=f"leaf {good.leaf} is not what both agreed on"):
+            case.judge([trace.root], [forgery])
+    with pytest.raises(TrustError, match="is not what both agreed on"):
+        case.judge([bytes(32)], [good])
+    with pytest.raises(TrustError, match="no number 1000"):
+        Case(kernel.file, trace.target, inputs, None, 1000)
+
+
+def test_runs_that_can_not_be_compared(examples: Examples) -> None:
+    one, other = (compiled(name, examples) for name in ("perceptron", "resnet50_small"))
+    inputs = inputs_of(one)
+    with pytest.raises(TrustError, match="traces are of two programs"):
+        first_difference(traced(one, inputs), traced(other, inputs_of(other)))
+    session = Session(one.file)
+
+    def receipt(**inputs: Array) -> Receipt:
+        return read_receipt(write_receipt(session.execute(inputs, traced=True), KEY))
+
+    first = receipt(**inputs)
+    check_comparable(first, receipt(**inputs))
+    with pytest.raises(TrustError, match="different inputs"):
+        check_comparable(first, receipt(x=inputs["x"] + 1))
+    with pytest.raises(TrustError, match="two kernels"):
+        check_comparable(first, replace(first, kernel="aivm1:" + "00" * 32))
+    with pytest.raises(TrustError, match="different seeds"):
+        check_comparable(first, replace(first, seed=bytes(32)))
+
+
+def test_a_receipt_commits_to_its_trace(examples: Examples, tmp_path: Path) -> None:
+    kernel = compiled("perceptron", examples)
+    done = Session(kernel.file, "x86-64-v3").execute(inputs_of(kernel), traced=True)
+    assert done.trace is not None
+    receipt = read_receipt(write_receipt(done, KEY))
+    path = tmp_path / "t.bin"
+    data = done.trace.to_bytes()
+    path.write_bytes(data)
+    assert read_trace(path) == done.trace
+    receipt.check_trace(read_trace(path))
+    for bit in range(8 * len(data)):
+        try:
+            read = parse_trace(flipped(data, bit))
+        except MalformedError:
+            continue
+        with pytest.raises(TrustError, match="the trace is"):
+            receipt.check_trace(read)
+    bare = read_receipt(write_receipt(replace(done, trace=None), KEY))
+    with pytest.raises(TrustError, match="commits to no trace"):
+        bare.check_trace(done.trace)
+    for other in (
+        replace(done.trace, target="x86-64-v4"),
+        replace(done.trace, digests=done.trace.digests[:-1]),
+        replace(done.trace, digests=done.trace.digests[::-1]),
+    ):
+        with pytest.raises(TrustError, match="the trace is"):
+            receipt.check_trace(other)
+
+
+HEADER: dict[str, Any] = {
+    "format": "aivm-trace 1",
+    "kernel": "aivm1:" + "00" * 32,
+    "target": "t",
+    "program": "00" * 32,
+    "leaves": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"x" * 10_000, "not valid JSON"),
+        (canonical(HEADER), "not as long as its header says"),
+        (canonical(HEADER) + b"\n" + bytes(63), "not as long as its header says"),
+        (canonical(HEADER) + b"\n" + bytes(65), "not as long as its header says"),
+        (canonical({**HEADER, "leaves": 1 << 40}) + b"\n", "not as long"),
+        (canonical({**HEADER, "format": "aivm-trace 2"}) + b"\n", "format is not"),
+        (canonical({**HEADER, "more": 1}) + b"\n", "unknown 'more'"),
+        (canonical(HEADER).replace(b":2", b": 2") + b"\n" + bytes(64), "not in canonical form"),
+    ],
+)
+def test_files_that_are_no_traces(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "t.bin").write_bytes(data)
+    with pytest.raises(MalformedError, match=message):
+        read_trace(tmp_path / "t.bin")
+    with pytest.raises(MalformedError, match="cannot read"):
+        read_trace(tmp_path / "missing")
+
+
+def test_digests_of_values() -> None:
+    # BLAKE3's own test vector for no input.
+    empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    assert blake3(b"").hexdigest() == empty
+    x = np.array([[1.0, -2.0]], np.float32)
+    elements = bytes.fromhex("0000803f000000c0")
+    assert leaf_digest(x) == blake3(b"f32[1, 2]\0" + elements).digest()
+    assert leaf_digest(x, 4) == leaf_digest(np.asfortranarray(x))
+    assert leaf_digest(x) != leaf_digest(x.reshape(2))
