@@ -139,7 +139,10 @@ def test_products_of_integers_are_traced() -> None:
         helper.make_node("DequantizeLinear", ["c", "s", "z"], ["y"]),
     ]
     constants = {
-        "s": np.float32(0.1), "z": np.uint8(120), "t": np.float32(0.02), "u": np.int8(3),
+        "s": np.float32(0.1),
+        "z": np.uint8(120),
+        "t": np.float32(0.02),
+        "u": np.int8(3),
         "w": np.arange(40 * 24 * 9, dtype=np.int64).astype(np.int8).reshape(40, 24, 3, 3),
     }
     arrays = {name: np.asarray(value) for name, value in constants.items()}
