@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
-from aivmc.backends.cpu.targets import DEFAULT, TARGETS
+from aivmc.backends.cpu.targets import DEFAULT
 from aivmc.ir.errors import AivmcError
 from aivmc.kernel_file.manifest import NUMERICS_VERSION
 from aivmc.kernel_file.seed_policy import POLICIES
@@ -56,7 +56,7 @@ SETTINGS: tuple[Setting, ...] = (
         "targets",
         {**_STRINGS, "minItems": 1},
         [DEFAULT],
-        f"What to compile for: {', '.join(t.name for t in TARGETS)}; cpu and llvm mean {DEFAULT}.",
+        f"What to compile for, as compile's --target names it; cpu and llvm mean {DEFAULT}.",
     ),
     Setting(
         "threads",
