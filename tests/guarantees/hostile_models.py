@@ -251,7 +251,8 @@ def _mutate_attribute(attribute: Any, random_: random.Random) -> None:
             array = numpy_helper.to_array(attribute.t).copy()
             if array.size:
                 choices = _FLOATS if array.dtype.kind == "f" else _INTEGERS
-                array.reshape(-1)[random_.randrange(array.size)] = random_.choice(choices)
+                value = np.array(random_.choice(choices)).astype(array.dtype)  # wraps
+                array.reshape(-1)[random_.randrange(array.size)] = value
                 attribute.t.CopyFrom(numpy_helper.from_array(array))
 
 
