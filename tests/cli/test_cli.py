@@ -589,6 +589,8 @@ def test_an_interrupt(folder: Path, tmp_path: Path) -> None:
         [*command, "opt", fifo, "-p", "canonicalize"],
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # A shell's background jobs ignore interrupts, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # Opening the other end waits until the command reads.
     with child, fifo.open("w"):
