@@ -24,7 +24,7 @@ from tests.guarantees.examples_kit import inputs_for
 
 Digests = dict[str, dict[str, str]]  # by case and output
 _ALL = [target.name for target in TARGETS]
-_QUICK = 12  # tuples of dtypes of an op, unless all vectors are asked for
+_QUICK = 4  # tuples of dtypes of an op, unless all vectors are asked for
 
 
 def write_vectors(folder: Path, everything: bool) -> Digests:
