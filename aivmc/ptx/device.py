@@ -259,9 +259,10 @@ def _coordinates(number: int, size: Extent) -> Extent:
 
 
 def _extent(sizes: Sequence[int], what: str, most: Extent) -> Extent:
-    x, y, z = (*map(int, sizes), *[1] * (3 - len(sizes)))
+    padded = (*map(int, sizes), 1, 1, 1)
+    x, y, z = padded[:3]
     for size, limit in zip((x, y, z), most):
-        if not 1 <= size <= limit:
+        if not 1 <= size <= limit or len(sizes) > 3:
             raise DeviceError(f"a {what} of {tuple(sizes)}: each size is 1 to its limit in {most}")
     return x, y, z
 
@@ -290,7 +291,9 @@ def _argument(kernel: Kernel, parameter: Parameter, argument: int | float) -> by
     bits = BITS[parameter.type]
     if parameter.type[0] == "f":
         return np.array(argument, f"<f{bits // 8}").tobytes()
-    value = int(argument)
+    if not isinstance(argument, int):
+        raise DeviceError(f"{kernel.name}: {parameter.name} takes an integer, not {argument!r}")
+    value = argument
     if not -(1 << (bits - 1)) <= value < 1 << bits:
         raise DeviceError(f"{kernel.name}: {argument} doesn't fit {parameter.name}")
     return (value & ((1 << bits) - 1)).to_bytes(bits // 8, "little")

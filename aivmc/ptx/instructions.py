@@ -170,7 +170,9 @@ def vector_move(opcode: str, result: int, source: int) -> Form | None:
     """The form of a ``mov`` that takes a register apart into ``result`` parts, or puts it together
     of ``source`` parts."""
     kind, parts = opcode.removeprefix("mov."), max(result, source)
-    if kind not in ("b32", "b64") or min(result, source) != 1 or BITS[kind] // parts < 16:
+    if kind not in ("b32", "b64") or min(result, source) != 1 or parts not in (2, 4):
+        return None
+    if BITS[kind] // parts < 16:
         return None
     part = f"b{BITS[kind] // parts}"
     if result > 1:

@@ -91,7 +91,7 @@ class _Translator:
             [head, "start:", *b.lines, "}"],
             b.declarations,
             self.barriers,
-            max(map(self._state_bytes, self.barriers), default=0),
+            -(-max(map(self._state_bytes, self.barriers), default=0) // 8) * 8,
             self.granule,
         )
 
