@@ -5,6 +5,7 @@ Operands and results are bits. Written from the ISA document, not from the code 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import isqrt
 
@@ -255,91 +256,63 @@ def divide(family: str, kind: str, a: int, b: int) -> int:
     return wrap(quotient if family == "div" else x - quotient * y, width(kind))
 
 
-def evaluate(opcode: str, *s: int) -> int:
+_FLOATS: dict[str, Callable[..., int]] = {
+    "add": add,
+    "sub": sub,
+    "mul": mul,
+    "div": div,
+    "fma": fma,
+    "sqrt": sqrt,
+    "rcp": lambda a, kind: div(nearest(Fraction(1), kind), a, kind),
+    "min": lambda a, b, kind: extreme(a, b, kind, least=True),
+    "max": lambda a, b, kind: extreme(a, b, kind, least=False),
+    "copysign": lambda a, b, kind: a & zero(True, kind) | b & ~zero(True, kind),
+    "abs": lambda a, kind: NAN[kind] if Float(a, kind).nan else a & ~zero(True, kind),
+    "neg": lambda a, kind: NAN[kind] if Float(a, kind).nan else a ^ zero(True, kind),
+}
+_INTEGERS: dict[str, Callable[..., int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "neg": lambda a: -a,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "not": lambda a: ~a,
+}
+# On the modifiers and the sources.
+_OTHERS: dict[str, Callable[..., int]] = {
+    "cvt": convert,
+    "setp": lambda m, a, b: int(compare(m[0], a, b, m[-1])),
+    "selp": lambda m, a, b, c: a if c else b,
+    "mov": lambda m, a: a,
+    "cvta": lambda m, a: a,
+    "mul": lambda m, a, b: multiply(m[0], m[-1], a, b),
+    "mad": lambda m, a, b, c: wrap(
+        multiply(m[0], m[-1], a, b) + c, width(m[-1]) * (2 if m[0] == "wide" else 1)
+    ),
+    "div": lambda m, a, b: divide("div", m[-1], a, b),
+    "rem": lambda m, a, b: divide("rem", m[-1], a, b),
+    "shl": lambda m, a, b: shift("shl", m[-1], a, b),
+    "shr": lambda m, a, b: shift("shr", m[-1], a, b),
+    "shf": lambda m, a, b, c: shf(m[0], m[1], a, b, c),
+    "bfe": lambda m, a, b, c: bfe(m[-1], a, b, c),
+    "bfi": lambda m, a, b, c, d: bfi(m[-1], a, b, c, d),
+    "prmt": lambda m, a, b, c: prmt(a, b, c),
+    "popc": lambda m, a: bin(a).count("1"),
+    "clz": lambda m, a: width(m[-1]) - a.bit_length(),
+    "brev": lambda m, a: int(f"{a:0{width(m[-1])}b}"[::-1], 2),
+}
+
+
+def evaluate(opcode: str, *sources: int) -> int:
     """The result of an instruction on these sources."""
     family, *modifiers = opcode.split(".")
     kind = modifiers[-1]
-    bits = width(kind)
-    if kind[0] == "f" and family not in ("cvt", "setp", "selp", "mov"):
-        return _float(family, kind, *s)
-    match family:
-        case "cvt":
-            return convert(modifiers, s[0])
-        case "setp":
-            return int(compare(modifiers[0], s[0], s[1], kind))
-        case "selp":
-            return s[0] if s[2] else s[1]
-        case "mov" | "cvta":
-            return s[0]
-        case "mul":
-            return multiply(modifiers[0], kind, s[0], s[1])
-        case "mad":
-            wide = bits * (2 if modifiers[0] == "wide" else 1)
-            return wrap(multiply(modifiers[0], kind, s[0], s[1]) + s[2], wide)
-        case "div" | "rem":
-            return divide(family, kind, s[0], s[1])
-        case "shl" | "shr":
-            return shift(family, kind, s[0], s[1])
-        case "shf":
-            return shf(modifiers[0], modifiers[1], *s)
-        case "bfe":
-            return bfe(kind, *s)
-        case "bfi":
-            return bfi(kind, *s)
-        case "prmt":
-            return prmt(*s)
-        case _:
-            return _simple(family, kind, bits, *s)
-
-
-def _float(family: str, kind: str, *s: int) -> int:
-    sign = zero(True, kind)
-    match family:
-        case "add" | "sub" | "mul" | "div" | "fma" | "sqrt":
-            return {"add": add, "sub": sub, "mul": mul, "div": div, "fma": fma, "sqrt": sqrt}[
-                family
-            ](*s, kind)
-        case "rcp":
-            return div(nearest(Fraction(1), kind), s[0], kind)
-        case "min" | "max":
-            return extreme(s[0], s[1], kind, family == "min")
-        case "copysign":
-            return s[0] & sign | s[1] & ~sign
-        case _:  # abs, neg
-            if Float(s[0], kind).nan:
-                return NAN[kind]
-            return s[0] & ~sign if family == "abs" else s[0] ^ sign
-
-
-def _simple(family: str, kind: str, bits: int, *s: int) -> int:
-    x = [integer(v, kind) for v in s]
-    match family:
-        case "add":
-            result = x[0] + x[1]
-        case "sub":
-            result = x[0] - x[1]
-        case "min":
-            result = min(x[0], x[1])
-        case "max":
-            result = max(x[0], x[1])
-        case "abs":
-            result = abs(x[0])
-        case "neg":
-            result = -x[0]
-        case "and":
-            result = s[0] & s[1]
-        case "or":
-            result = s[0] | s[1]
-        case "xor":
-            result = s[0] ^ s[1]
-        case "not":
-            result = ~s[0]
-        case "popc":
-            return bin(s[0]).count("1")
-        case "clz":
-            return bits - s[0].bit_length()
-        case "brev":
-            return int(f"{s[0]:0{bits}b}"[::-1], 2)
-        case _:
-            raise AssertionError(family)
-    return wrap(result, bits)
+    if kind[0] == "f" and family in _FLOATS:
+        return _FLOATS[family](*sources, kind)
+    if family in _INTEGERS:
+        return wrap(_INTEGERS[family](*[integer(x, kind) for x in sources]), width(kind))
+    return _OTHERS[family](modifiers, *sources)

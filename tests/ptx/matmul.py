@@ -7,6 +7,8 @@ there is more arithmetic to break.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 
@@ -62,7 +64,7 @@ MATMUL = module(
 def expected(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> bytes:
     """C's bytes, by exact arithmetic."""
     rows, columns = (x.view(np.uint32).tolist() for x in (a, b.T.copy()))
-    one, two = (isa.nearest(isa.Fraction(x), "f32") for x in (1, 2))
+    one, two = (isa.nearest(Fraction(x), "f32") for x in (1, 2))
     result = []
     for row in rows:
         for column in columns:

@@ -89,8 +89,8 @@ def test_shared_memory_and_registers_live_through_barriers_in_a_loop() -> None:
         "mov.u32 %r2, %r0; mov.u32 %r3, 0; mov.b16 %h1, 7; setp.lt.u32 %p1, %r0, 16"
     )
     body += lines(
-        "loop: st.shared.u32 [%d4], %r2; bar.sync 0; ld.shared.u32 %r4, [%d5]; add.s32 %r2, %r2, %r4;"
-        "add.s32 %r3, %r3, 1; bar.sync 0; setp.lt.u32 %p2, %r3, 5; @%p2 bra loop;"
+        "loop: st.shared.u32 [%d4], %r2; bar.sync 0; ld.shared.u32 %r4, [%d5];"
+        "add.s32 %r2, %r2, %r4; add.s32 %r3, %r3, 1; bar.sync 0; setp.lt.u32 %p2, %r3, 5; @%p2 bra loop;"
         "cvt.u32.u16 %r5, %h1; add.s32 %r2, %r2, %r5; @!%p1 add.s32 %r2, %r2, 1000;"
         "st.global.u32 [%d0], %r2; ret"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from aivmc.ptx.device import Device
 from aivmc.ptx.instructions import Form, instructions
 from aivmc.ptx.semantics import SEMANTICS
 from tests.ptx import isa
-from tests.ptx.text import instruction_kernel, kernel, lines, module
+from tests.ptx.text import instruction_kernel, module
 
 _RANDOM = 40  # sets of random operands, beside the special ones
 _AT_ONCE = 16  # instructions in one kernel
@@ -36,14 +37,14 @@ def special_values(kind: str) -> tuple[int, ...]:
         near = [0, 1, 2, 7, bits - 1, bits, bits + 1, top // 2 - 1, top // 2, top // 2 + 1, top - 1]
         return tuple(dict.fromkeys(isa.wrap(x, bits) for x in near))
     sign, infinity = isa.zero(True, kind), isa.infinity(False, kind)
-    one = isa.nearest(isa.Fraction(1), kind)
+    one = isa.nearest(Fraction(1), kind)
     positive = [
         *(0, 1, 2, one, one + 1, one - 1, infinity - 1, infinity),
         *(infinity + 1, isa.NAN[kind], infinity | infinity >> 1 & ~infinity | 1 << bits // 3),
-        isa.nearest(isa.Fraction(5, 2), kind),
-        isa.nearest(isa.Fraction(1, 2), kind),
-        *(isa.nearest(isa.Fraction(2) ** e, kind) for e in (7, 8, 15, 16, 31, 32, 63, 64)),
-        isa.nearest(isa.Fraction(2**31) - isa.Fraction(1, 2), kind),
+        isa.nearest(Fraction(5, 2), kind),
+        isa.nearest(Fraction(1, 2), kind),
+        *(isa.nearest(Fraction(2) ** e, kind) for e in (7, 8, 15, 16, 31, 32, 63, 64)),
+        isa.nearest(Fraction(2**31) - Fraction(1, 2), kind),
         (1 << bits - (6 if kind == "f16" else 9 if kind == "f32" else 12)) - 1,  # subnormal
     ]
     return tuple(dict.fromkeys([*positive, *(x | sign for x in positive)]))

@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from aivmc.ir.errors import AivmcError
 from aivmc.ptx.device import Device
-from aivmc.ptx.errors import AivmcError, KernelFault, PtxError
+from aivmc.ptx.errors import KernelFault, PtxError
 from tests.ptx.matmul import MATMUL, expected
 
 M, N, K = 16, 16, 80
@@ -62,7 +63,7 @@ def lines_with(pattern: str) -> list[int]:
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("line", lines_with(r"bar\.sync"))
 def test_a_dropped_barrier_is_a_race(line: int, order: int) -> None:
-    with pytest.raises(KernelFault, match="a race|before anything is written"):
+    with pytest.raises(KernelFault, match=r"a race|before anything is written"):
         product(changed(line, None), order)
 
 
@@ -70,7 +71,7 @@ def test_a_barrier_for_some_threads_is_divergence() -> None:
     line = lines_with(r"bar\.sync")[0]
     with pytest.raises(PtxError, match="a barrier under a predicate"):
         product(changed(line, "\tsetp.eq.u32 %p2, %r2, 0; @%p2 bar.sync 0;"))
-    with pytest.raises(KernelFault, match="a barrier that not all reach|before anything is"):
+    with pytest.raises(KernelFault, match=r"a barrier that not all reach|before anything is"):
         product(changed(line, "\tsetp.eq.u32 %p2, %r2, 0; @%p2 bra skip; bar.sync 0;\nskip:"))
 
 
