@@ -90,8 +90,8 @@ def test_shared_memory_and_registers_live_through_barriers_in_a_loop() -> None:
     )
     body += lines(
         "loop: st.shared.u32 [%d4], %r2; bar.sync 0; ld.shared.u32 %r4, [%d5];"
-        "add.s32 %r2, %r2, %r4; add.s32 %r3, %r3, 1; bar.sync 0; setp.lt.u32 %p2, %r3, 5; @%p2 bra loop;"
-        "cvt.u32.u16 %r5, %h1; add.s32 %r2, %r2, %r5; @!%p1 add.s32 %r2, %r2, 1000;"
+        "add.s32 %r2, %r2, %r4; add.s32 %r3, %r3, 1; bar.sync 0; setp.lt.u32 %p2, %r3, 5;"
+        "@%p2 bra loop; cvt.u32.u16 %r5, %h1; add.s32 %r2, %r2, %r5; @!%p1 add.s32 %r2, %r2, 1000;"
         "st.global.u32 [%d0], %r2; ret"
     )
     values = np.arange(32)
