@@ -17,7 +17,7 @@ WORDS = (
     "shared",  # to a block's shared memory
     "writers",  # to an i32 for each granule of shared memory: who wrote it, and when
     "readers",  # likewise
-    "states",  # to the registers that threads keep while they wait at a barrier
+    "states",  # to what threads keep while they wait at a barrier: registers, local memory
     "block_order",  # to an i32 for each block: its number
     "thread_order",  # likewise, of the threads of a block
     "block_count",
@@ -37,6 +37,8 @@ OFFSETS = {name: 8 * i for i, name in enumerate(WORDS)}
 OFFSET_BITS = 40
 BUFFER_ALIGNMENT = 256  # of the real address, as of cuMemAlloc
 
+FRESH = 0xA5  # bytes of memory that nothing has been written to
+
 # An entry of `writers` or `readers` is a barrier interval, counted from 1 in each block, and a
 # thread in its low bits. 0 says that nobody has.
 THREAD_BITS = 11
@@ -53,6 +55,7 @@ class Fault(IntEnum):
     READ_RACE = 3  # reads what another thread wrote since the last barrier
     WRITE_RACE = 4  # writes what another thread wrote or read since the last barrier
     UNINITIALIZED = 5
-    DIVISION = 6
-    DIVERGENCE = 7
-    INTERVALS = 8
+    LOCAL_ADDRESS = 6
+    DIVISION = 7
+    DIVERGENCE = 8
+    INTERVALS = 9

@@ -26,8 +26,6 @@ MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_THREADS = (1024, 1024, 64)
 MOST_THREADS_OF_A_BLOCK = 1024
 
-_FRESH = 0xA5  # bytes of memory that nothing has been written to
-
 
 class Device:
     """``order`` decides in which order blocks, and threads between barriers, run: ascending for 0,
@@ -48,7 +46,7 @@ class Device:
         if not 0 <= size < 1 << abi.OFFSET_BITS:
             raise DeviceError(f"can't allocate {size} bytes")
         number, self._next = self._next, self._next + 1
-        self._buffers[number] = _aligned(size, _FRESH)
+        self._buffers[number] = _aligned(size, abi.FRESH)
         return number << abi.OFFSET_BITS
 
     def free(self, address: int) -> None:
@@ -97,6 +95,13 @@ class DeviceModule:
         self.counts = self._admitted.counts
         self._compiled: dict[str, CompiledKernel] = {}
 
+    def kernel(self, name: str) -> Kernel:
+        """The kernel ``name``. ``DeviceError`` where there is none."""
+        kernels = self._admitted.module.kernels
+        if name not in kernels:
+            raise DeviceError(f"there is no kernel {name!r}; the module has {', '.join(kernels)}")
+        return kernels[name]
+
     def launch(
         self,
         name: str,
@@ -106,13 +111,10 @@ class DeviceModule:
     ) -> None:
         """Run the kernel ``name`` with ``grid`` blocks of ``block`` threads (x, y, z; 1 where
         missing). Pointers are addresses. ``KernelFault`` where it does what it may not."""
-        kernel = self._admitted.module.kernels.get(name)
-        if kernel is None:
-            known = ", ".join(self._admitted.module.kernels)
-            raise DeviceError(f"there is no kernel {name!r}; the module has {known}")
+        kernel = self.kernel(name)
         grid3, block3 = _extent(grid, "grid", MOST_BLOCKS), _extent(block, "block", MOST_THREADS)
         _check_block(kernel, block3)
-        packed = _pack_arguments(kernel, arguments)
+        packed = pack_arguments(kernel, arguments)
         if name not in self._compiled:
             canonical = self._device.canonical_nan
             self._compiled[name] = CompiledKernel(self._admitted, name, canonical)
@@ -141,7 +143,7 @@ class _Launch:
         self._memory: dict[str, npt.NDArray[Any]] = {
             "buffers": table,
             "parameters": arguments,
-            "shared": _aligned(kernel.shared_bytes, _FRESH),
+            "shared": _aligned(kernel.shared_bytes, abi.FRESH),
             "writers": _aligned(watched),
             "readers": _aligned(watched),
             "states": _aligned(compiled.state_bytes * threads),
@@ -204,6 +206,12 @@ class _Launch:
                 size = self._compiled.kernel.shared_bytes
                 return (
                     f"an access to shared memory out of bounds or misaligned, at offset {address} "
+                    f"of {size}"
+                )
+            case Fault.LOCAL_ADDRESS:
+                size = self._compiled.kernel.local_bytes
+                return (
+                    f"an access to local memory out of bounds or misaligned, at offset {address} "
                     f"of {size}"
                 )
             case Fault.READ_RACE:
@@ -276,7 +284,9 @@ def _check_block(kernel: Kernel, block: Extent) -> None:
         raise DeviceError(f"{kernel.name} takes blocks of at most {most} threads, not {threads}")
 
 
-def _pack_arguments(kernel: Kernel, arguments: Sequence[int | float]) -> Bytes:
+def pack_arguments(kernel: Kernel, arguments: Sequence[int | float]) -> Bytes:
+    """The arguments' bytes, each at its parameter's offset. ``DeviceError`` where one is missing or
+    doesn't fit."""
     if len(arguments) != len(kernel.parameters):
         wanted = len(kernel.parameters)
         raise DeviceError(f"{kernel.name} takes {wanted} arguments, not {len(arguments)}")

@@ -27,6 +27,12 @@ class AdmittedModule:
     flow: Mapping[str, Flow]
 
     @property
+    def total(self) -> dict[str, int]:
+        """The number of instructions by opcode, sorted by name."""
+        total = Counter(i.opcode for k in self.module.kernels.values() for i in k.instructions)
+        return dict(sorted(total.items()))
+
+    @property
     def counts(self) -> dict[str, dict[str, int]]:
         """For each kernel its number of instructions by opcode, sorted by name."""
         return {

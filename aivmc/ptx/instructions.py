@@ -38,7 +38,7 @@ class Form:
 
 
 INTEGER_ROUNDING = ("rni", "rzi", "rmi", "rpi")
-SPACES = ("global", "shared")
+SPACES = ("global", "shared", "local")
 SPECIAL = frozenset(
     f"%{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz"
 )
@@ -185,9 +185,11 @@ def _integer_conversions() -> Named:
     for to in integers:
         for source in integers:
             yield f"cvt.{to}.{source}", _conversion("cvt", to, source)
-    for kind in _FLOATS:
+    for kind in ("f16", *_FLOATS):
         for integer in integers:
             yield f"cvt.rn.{kind}.{integer}", _conversion("cvt_to_float", kind, integer)
+    for kind in _FLOATS:
+        for integer in integers:
             for rounding in INTEGER_ROUNDING:
                 form = _conversion("cvt_to_integer", integer, kind, (rounding,))
                 yield f"cvt.{rounding}.{integer}.{kind}", form
@@ -197,8 +199,9 @@ def _float_conversions() -> Named:
     yield "cvt.f64.f32", _conversion("cvt_float", "f64", "f32")
     yield "cvt.rn.f32.f64", _conversion("cvt_float", "f32", "f64")
     yield "cvt.f32.f16", _conversion("cvt_float", "f32", "f16")
+    yield "cvt.f64.f16", _conversion("cvt_float", "f64", "f16")
     yield "cvt.rn.f16.f32", _conversion("cvt_float", "f16", "f32")
-    for kind in _FLOATS:
+    for kind in ("f16", *_FLOATS):
         for rounding in INTEGER_ROUNDING:
             form = _conversion("cvt_to_whole", kind, kind, (rounding,))
             yield f"cvt.{rounding}.{kind}.{kind}", form

@@ -1,6 +1,6 @@
 """PTX text to a :class:`Module`: the subset that LLVM's NVPTX backend emits for our kernels.
 
-Whatever else PTX has (functions, globals, textures, local memory, debug sections) is refused with
+Whatever else PTX has (functions, globals, textures, debug sections) is refused with
 its place. What the opcodes mean, :mod:`aivmc.ptx.verify` checks.
 """
 
@@ -22,9 +22,10 @@ from aivmc.ptx.syntax import (
     Parameter,
     Place,
     Register,
-    SharedVariable,
     Symbol,
+    Variable,
     Vector,
+    end_of,
 )
 
 # The oldest version of the ISA and the oldest GPU that have the instructions: every later driver
@@ -32,6 +33,7 @@ from aivmc.ptx.syntax import (
 HEADER = ((".version", "6.0"), (".target", "sm_52"), (".address_size", "64"))
 MOST_REGISTERS = 1 << 17  # of a kernel
 MOST_SHARED = 48 << 10  # bytes a block can have without being configured for more
+MOST_LOCAL = 16 << 10  # bytes that a thread can have here
 MOST_THREADS = 1024  # of a block
 MOST_PARAMETER_BYTES = 4096
 
@@ -136,7 +138,9 @@ class _KernelParser:
         self.block: tuple[int, int, int] | None = None
         self.most_threads: int | None = None
         self.registers: dict[str, str] = {}
-        self.shared: list[SharedVariable] = []
+        self.shared: list[Variable] = []
+        self.local: list[Variable] = []
+        self.scope: dict[str, str] | None = None  # in braces: registers of its own, by name
         self.labels: dict[str, int] = {}
         self.instructions: list[Instruction] = []
 
@@ -159,6 +163,7 @@ class _KernelParser:
             self.most_threads,
             self.registers,
             tuple(self.shared),
+            tuple(self.local),
             self.labels,
             tuple(self.instructions),
         )
@@ -212,8 +217,8 @@ class _KernelParser:
         return sizes + [1] * (3 - len(sizes))
 
     def _new(self, name: Token) -> None:
-        """Names of parameters, shared variables and labels share one space."""
-        taken = {p.name for p in self.parameters} | {v.name for v in self.shared}
+        """Names of parameters, variables and labels share one space."""
+        taken = {p.name for p in self.parameters} | {v.name for v in (*self.shared, *self.local)}
         if name.text in taken or name.text in self.labels:
             raise self.parser.error(f"{name.text!r} is already declared", name)
 
@@ -228,15 +233,29 @@ class _KernelParser:
                 self._registers(kind)
             parser.keyword(";")
         elif parser.accept(".shared"):
-            self._shared()
+            self._variable(self.shared, MOST_SHARED)
+        elif parser.accept(".local"):
+            self._variable(self.local, MOST_LOCAL)
         elif parser.accept(".pragma"):
             parser.keyword('"nounroll"')
             parser.keyword(";")
+        elif self.scope is None and parser.accept("{"):
+            self._braces()
         else:
             self._label_or_instruction()
 
+    def _braces(self) -> None:
+        """A few instructions with registers of their own, which LLVM writes for one."""
+        self.scope = {}
+        while not self.parser.accept("}"):
+            self._statement()
+        self.scope = None
+
     def _registers(self, kind: str) -> None:
         name = self.parser.name("a register's name")
+        if self.scope is not None:
+            self._own_register(name, kind)
+            return
         if name.text[0] != "%":
             raise self.parser.error("a register's name starts with %", name)
         names = [name.text]
@@ -251,7 +270,15 @@ class _KernelParser:
         if len(self.registers) > MOST_REGISTERS:
             raise self.parser.error(f"more than {MOST_REGISTERS} registers", name)
 
-    def _shared(self) -> None:
+    def _own_register(self, name: Token, kind: str) -> None:
+        assert self.scope is not None
+        if name.text in self.scope or name.text in self.registers:
+            raise self.parser.error(f"{name.text!r} is already declared", name)
+        # No other name has such a sign.
+        self.scope[name.text] = f"{name.text}#{len(self.registers)}"
+        self.registers[self.scope[name.text]] = kind
+
+    def _variable(self, variables: list[Variable], most: int) -> None:
         parser = self.parser
         parser.keyword(".align")
         alignment = parser.alignment()
@@ -260,19 +287,22 @@ class _KernelParser:
         self._new(name)
         count = 1
         if parser.accept("["):
-            count = parser.number("a number of elements", 1, MOST_SHARED)
+            count = parser.number("a number of elements", 1, most)
             parser.keyword("]")
         parser.keyword(";")
-        end = max((v.offset + v.size for v in self.shared), default=0)
-        offset, size = -(-end // alignment) * alignment, count * max(BITS[kind] // 8, 1)
-        if offset + size > MOST_SHARED:
-            raise parser.error(f"more than {MOST_SHARED} bytes of shared memory", name)
-        self.shared.append(SharedVariable(name.text, size, offset))
+        offset, size = (
+            -(-end_of(variables) // alignment) * alignment,
+            count * max(BITS[kind] // 8, 1),
+        )
+        if offset + size > most:
+            raise parser.error(f"more than {most} bytes of such memory", name)
+        variables.append(Variable(name.text, size, offset))
 
     def _label_or_instruction(self) -> None:
         guard = self._guard()
         name = self.parser.name("an instruction, a label or '}'", dotted=True)
-        if guard is None and "." not in name.text and self.parser.accept(":"):
+        is_name = "." not in name.text and self.scope is None
+        if guard is None and is_name and self.parser.accept(":"):
             self._new(name)
             self.labels[name.text] = len(self.instructions)
             return
@@ -317,6 +347,8 @@ class _KernelParser:
             text = self.parser.advance().text
             return Literal("f32" if text[1] in "fF" else "f64", int(text[2:], 16), place)
         name = self.parser.name("an operand", dotted=token.text.startswith("%")).text
+        if self.scope is not None and name in self.scope:
+            return Register(self.scope[name], place)
         return Register(name, place) if name[0] == "%" else Symbol(name, place)
 
     def _address(self, place: Place) -> Address:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aivmc.ptx.instructions import instructions
+from aivmc.ptx.instructions import SPACES, instructions
 
 _FLOAT = ("f16", "f16x2", "bf16", "bf16x2", "tf32", "f32", "f64")
 _ROUNDED = ("add", "sub", "mul", "fma", "mad", "div", "sqrt", "rcp")
@@ -19,7 +19,6 @@ _MODIFIERS = {
     "rp": "doesn't round to nearest even",
     "rna": "doesn't round to nearest even",
     "NaN": "has another rule for NaN",
-    "local": "is for memory that spills",
     "volatile": "is for memory that others change",
 }
 _FAMILIES = {
@@ -49,7 +48,7 @@ def _reason(opcode: str) -> str:
             return _MODIFIERS[modifier]
     if family in _ROUNDED and any(m in _FLOAT for m in modifiers) and "rn" not in modifiers:
         return "doesn't say .rn, so it may be fused with another"
-    if family in ("ld", "st") and not {"global", "shared", "param"} & set(modifiers):
+    if family in ("ld", "st") and not {*SPACES, "param"} & set(modifiers):
         return "doesn't say which memory"
     known = {name.split(".")[0] for name in instructions()}
     return "has modifiers or types that are not known" if family in known else ""

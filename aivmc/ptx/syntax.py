@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,7 +43,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A label or a shared variable, by name."""
+    """A label or a variable, by name."""
 
     name: str
     place: Place
@@ -92,10 +93,15 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedVariable:
+class Variable:
     name: str
     size: int  # in bytes
-    offset: int  # in the shared memory of a block
+    offset: int  # in the shared memory of a block, or the local memory of a thread
+
+
+def end_of(variables: Sequence[Variable]) -> int:
+    """The bytes that variables take."""
+    return max((v.offset + v.size for v in variables), default=0)
 
 
 @dataclass(frozen=True)
@@ -108,13 +114,18 @@ class Kernel:
     block: tuple[int, int, int] | None  # .reqntid
     most_threads: int | None  # .maxntid, a product
     registers: dict[str, str]  # their types
-    shared: tuple[SharedVariable, ...]
+    shared: tuple[Variable, ...]
+    local: tuple[Variable, ...]
     labels: dict[str, int]
     instructions: tuple[Instruction, ...]
 
     @property
     def shared_bytes(self) -> int:
-        return max((v.offset + v.size for v in self.shared), default=0)
+        return end_of(self.shared)
+
+    @property
+    def local_bytes(self) -> int:
+        return end_of(self.local)
 
     @property
     def parameter_bytes(self) -> int:

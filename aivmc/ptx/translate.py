@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aivmc.ptx.builder import Builder
-from aivmc.ptx.context import OFFSET_BITS, Fault
+from aivmc.ptx.context import FRESH, OFFSET_BITS, Fault
 from aivmc.ptx.flow import Flow, registers
 from aivmc.ptx.gate import AdmittedModule
 from aivmc.ptx.instructions import SPECIAL, Form, Slot
@@ -44,6 +44,9 @@ PARAMETERS = (
 )
 
 
+_ALIGNMENT = 16  # of a thread's state: the widest access
+
+
 @dataclass(frozen=True)
 class Translation:
     """``lines`` are the function ``@thread``; ``barriers`` gives each barrier's instruction."""
@@ -70,14 +73,24 @@ class _Translator:
         self.granule = _granule(forms)
         self.slots = {name: f"%r{i}" for i, name in enumerate(kernel.registers)}
         self.parameters = {p.name: p for p in kernel.parameters}
-        self.shared = {v.name: v.offset for v in kernel.shared}
+        self.variables = {v.name: v.offset for v in (*kernel.shared, *kernel.local)}
+        kept = max(map(self._register_bytes, self.barriers), default=0)
+        self.local_at = -(-kept // _ALIGNMENT) * _ALIGNMENT  # in a thread's state
         self.number = 0  # of the current instruction
 
     def translation(self) -> Translation:
         b = self.builder
         self._allocate_registers()
         targets = " ".join(f"i32 {k}, label %resume{k}" for k in range(1, len(self.barriers) + 1))
-        b.do(f"switch i32 %resume, label %{self._block(0)} [{targets}]")
+        b.do(f"switch i32 %resume, label %begin [{targets}]")
+        b.label("begin")
+        if self.kernel.local_bytes:
+            size = self.kernel.local_bytes
+            b.do(
+                f"call void @llvm.memset.p0.i64(ptr {self._saved(self.local_at)}, i8 {FRESH}, "
+                f"i64 {size}, i1 false)"
+            )
+        b.do(f"br label %{self._block(0)}")
         for i, (instruction, form) in enumerate(zip(self.kernel.instructions, self.forms)):
             self.number = i
             if i in self.kernel.targets or i == 0:
@@ -91,7 +104,7 @@ class _Translator:
             [head, "start:", *b.lines, "}"],
             b.declarations,
             self.barriers,
-            -(-max(map(self._state_bytes, self.barriers), default=0) // 8) * 8,
+            -(-(self.local_at + self.kernel.local_bytes) // _ALIGNMENT) * _ALIGNMENT,
             self.granule,
         )
 
@@ -204,7 +217,7 @@ class _Translator:
             case Literal():
                 return str(operand.value & ((1 << BITS[kind]) - 1))
             case Symbol():
-                return str(self.shared[operand.name])
+                return str(self.variables[operand.name])
             case Register() if operand.name in SPECIAL:
                 return operand.name
             case Register():
@@ -292,13 +305,16 @@ class _Translator:
         assert isinstance(operand, Address)
         b, size = self.builder, slot.lanes * BITS[slot.type] // 8
         if isinstance(operand.base, Symbol):
-            address = str(self.shared[operand.base.name] + operand.offset)
+            address = str(self.variables[operand.base.name] + operand.offset)
         else:
             base = self._read_register(operand.base, "u64")
             address = b.binary("add", 64, base, operand.offset) if operand.offset else base
         aligned = b.value(f"icmp eq i64 {b.binary('and', 64, address, size - 1)}, 0")
-        if form.modifiers[0] == "global":
-            return self._global_pointer(address, aligned, size)
+        match form.modifiers[0]:
+            case "global":
+                return self._global_pointer(address, aligned, size)
+            case "local":
+                return self._local_pointer(address, aligned, size)
         return self._shared_pointer(address, aligned, size, access)
 
     def _global_pointer(self, address: str, aligned: str, size: int) -> str:
@@ -316,10 +332,20 @@ class _Translator:
         self._require(b.binary("and", 1, inside, aligned), Fault.GLOBAL_ADDRESS, address)
         return b.value(f"getelementptr i8, ptr {base}, i64 {offset}")
 
+    def _local_pointer(self, address: str, aligned: str, size: int) -> str:
+        b = self.builder
+        inside = self._fits(address, size, self.kernel.local_bytes)
+        self._require(b.binary("and", 1, inside, aligned), Fault.LOCAL_ADDRESS, address)
+        return self._saved(b.binary("add", 64, address, self.local_at))
+
+    def _fits(self, address: str, size: int, length: int) -> str:
+        if size > length:
+            return "false"
+        return self.builder.value(f"icmp ule i64 {address}, {length - size}")
+
     def _shared_pointer(self, address: str, aligned: str, size: int, access: str) -> str:
         b = self.builder
-        last = self.kernel.shared_bytes - size
-        inside = b.value(f"icmp ule i64 {address}, {last}") if last >= 0 else "false"
+        inside = self._fits(address, size, self.kernel.shared_bytes)
         self._require(b.binary("and", 1, inside, aligned), Fault.SHARED_ADDRESS, address)
         lanes = size // self.granule
         watch = f"@shared_{access}_{lanes}"
@@ -350,7 +376,7 @@ class _Translator:
     def _type(self, name: str) -> str:
         return self.kernel.registers[name]
 
-    def _saved(self, offset: int) -> str:
+    def _saved(self, offset: int | str) -> str:
         return self.builder.value(f"getelementptr i8, ptr %state, i64 {offset}")
 
     def _state(self, barrier: int) -> list[tuple[str, int]]:
@@ -363,7 +389,7 @@ class _Translator:
             offset += _stored_bits(self._type(name)) // 8
         return places
 
-    def _state_bytes(self, barrier: int) -> int:
+    def _register_bytes(self, barrier: int) -> int:
         return sum(_stored_bits(self._type(name)) // 8 for name in self.live[barrier])
 
 

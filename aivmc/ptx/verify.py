@@ -45,6 +45,7 @@ class _Verifier:
         self.kernel, self.text = kernel, text
         self.parameters = {p.name: p for p in kernel.parameters}
         self.shared = {v.name for v in kernel.shared}
+        self.local = {v.name for v in kernel.local}
 
     def error(self, reason: str, place: Place) -> PtxError:
         return PtxError(reason, self.text, place.line, place.column)
@@ -96,7 +97,11 @@ class _Verifier:
         elif slot.lanes > 1:
             self._check_vector(operand, slot)
         elif isinstance(operand, Symbol):
-            if form.family != "mov" or BITS[form.type] != 64 or operand.name not in self.shared:
+            if (
+                form.family != "mov"
+                or BITS[form.type] != 64
+                or operand.name not in self.shared | self.local
+            ):
                 raise self.error(f"unknown operand {operand.name[:40]!r}", operand.place)
         elif isinstance(operand, Register) and operand.name in SPECIAL:
             if form.family != "mov" or slot.role != "source" or form.type not in ("u32", "b32"):
@@ -143,7 +148,9 @@ class _Verifier:
         if isinstance(base, Register) and space != "param":
             self._check_register(base, Slot("source", "u64"))
             return
-        known = {"param": self.parameters, "shared": self.shared}.get(space, ())
+        known = {"param": self.parameters, "shared": self.shared, "local": self.local}.get(
+            space, ()
+        )
         if isinstance(base, Register) or base.name not in known:
             raise self.error(f"{base.name[:40]!r} is no address in {space} memory", base.place)
 

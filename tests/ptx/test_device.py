@@ -104,7 +104,7 @@ def test_shared_memory_and_registers_live_through_barriers_in_a_loop() -> None:
         assert found.tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("space", ["global", "shared"])
+@pytest.mark.parametrize("space", ["global", "shared", "local"])
 @pytest.mark.parametrize(
     ("kind", "lanes"),
     [
@@ -128,24 +128,33 @@ def test_loads_and_stores(kind: str, lanes: int, space: str) -> None:
         f"mul.wide.u32 %d3, %r0, {8 * lanes}; add.s64 %d1, %d1, %d3;"
         f"ld.global{vector}.{kind} {listed}, [%d0]"
     )
-    if space == "shared":
+    if space != "global":
         body += (
-            f"; mov.u64 %d4, sh; add.s64 %d4, %d4, %d2; st.shared{vector}.{kind} [%d4], {listed};"
-            f"ld.shared{vector}.{kind} {listed}, [%d4]"
+            f"; mov.u64 %d4, own; add.s64 %d4, %d4, %d2; st.{space}{vector}.{kind} [%d4], {listed};"
+            f"ld.{space}{vector}.{kind} {listed}, [%d4]"
         )
+    declared = f"\t.{'local' if space == 'local' else 'shared'} .align 16 .b8 own[256];\n"
     stores = "".join(
         f"; st.global.b{64 if wide == 'd' else 32} [%d1+{8 * i}], {r}"
         for i, r in enumerate(registers)
     )
-    text = module(
-        kernel(
-            "\t.shared .align 16 .b8 sh[256];\n" + lines(body + stores + "; ret"), ("u64", "u64")
-        )
-    )
+    text = module(kernel(declared + lines(body + stores + "; ret"), ("u64", "u64")))
     found = np.frombuffer(launch(text, 8 * lanes * 16, (16,), inputs=[values]), np.uint64)
     dtype = f"<{'i' if kind[0] == 's' else 'u'}{size}"
     expected = np.frombuffer(values, dtype)[: 16 * lanes]
     assert found.tolist() == expected.astype(np.int64).astype(np.uint64).tolist()
+
+
+def test_local_memory_is_a_threads_own_and_lives_through_barriers() -> None:
+    text = simple(
+        ".local .align 4 .b8 a[4]; .local .align 8 .b8 b[8]; st.local.u32 [a], %r0; bar.sync 0;"
+        "mov.u64 %d3, b; cvt.u64.u32 %d4, %r0; st.local.u64 [%d3], %d4; bar.sync 0;"
+        "ld.local.u32 %r1, [a]; ld.local.u32 %r2, [%d3]; mad.lo.u32 %r1, %r1, 100, %r2;"
+        "st.global.u32 [%d0], %r1; ret"
+    )
+    for order in ORDERS:
+        found = np.frombuffer(launch(text, 128, order=order, grid=(2,)), np.uint32)
+        assert found.tolist() == [101 * i for i in range(32)]
 
 
 def test_moves_of_parts() -> None:
@@ -217,6 +226,8 @@ def test_the_callers_float_environment_does_not_matter() -> None:
 SHARED = "\t.shared .align 16 .b8 sh[128];\n"
 MINE = "mov.u64 %d3, sh; add.s64 %d4, %d3, %d2;"  # %d4: the thread's word of shared memory
 
+LOCAL = ".local .align 16 .b8 lo[16];"
+
 FAULTS = {
     "past the end": ("ld.global.u32 %r1, [%d0+4096]; ret", "global memory out of bounds"),
     "before the start": ("ld.global.u32 %r1, [%d0+-4]; ret", "in no buffer"),
@@ -265,6 +276,12 @@ FAULTS = {
     "two barriers": (
         "setp.lt.u32 %p1, %r0, 16; @%p1 bra go; bar.sync 0; ret; go: bar.sync 0; ret",
         "waits at the barrier in line",
+    ),
+    "past local memory": (LOCAL + "st.local.u32 [lo+16], %r0; ret", "local memory out of bounds"),
+    "misaligned local memory": (LOCAL + "st.local.u32 [lo+2], %r0; ret", "at offset 2 of 16"),
+    "far from local memory": (
+        LOCAL + "mov.u64 %d5, -4; ld.local.u32 %r1, [%d5]; ret",
+        "local memory out of bounds",
     ),
     "division by zero": ("div.u32 %r1, 5, %r0; ret", "division by zero"),
     "an overflowing division": (

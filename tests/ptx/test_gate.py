@@ -59,7 +59,7 @@ FORBIDDEN = {
     "tex.1d.v4.f32.s32 {%r0, %r1, %r2, %r3}, [%d0]": "reads by formats of its own",
     "ld.u32 %r0, [%d0]": "doesn't say which memory",
     "st.f32 [%d0], %r0": "doesn't say which memory",
-    "ld.local.u32 %r0, [%d0]": "is for memory that spills",
+    "cvta.local.u64 %d0, %d1": "has modifiers or types that are not known",
     "ld.volatile.global.u32 %r0, [%d0]": "is for memory that others change",
     "ld.global.cv.u32 %r0, [%d0]": "has modifiers or types that are not known",
     "ld.global.v4.f64 {%d0, %d1, %d2, %d3}, [%d4]": "has modifiers or types that are not known",
@@ -217,7 +217,8 @@ def _written(name: str, form: Form) -> str:
 
     def operand(slot: Slot) -> str:
         if slot.role == "address":
-            return {"param": "[q]", "shared": "[sh]", "global": "[%d30]"}[slot.type]
+            known = {"param": "[q]", "shared": "[sh]", "global": "[%d30]", "local": "[lo]"}
+            return known[slot.type]
         if slot.role == "label":
             return "end"
         if slot.lanes > 1:
@@ -236,7 +237,8 @@ def _written(name: str, form: Form) -> str:
 def test_ptxas_takes_every_instruction_of_the_table(gpu: str, tmp_path: Path) -> None:
     kernels = []
     for n, (name, form) in enumerate(instructions().items()):
-        body = lines(f".shared .align 16 .b8 sh[16]; {_written(name, form)}; end: ret")
+        memory = ".shared .align 16 .b8 sh[16]; .local .align 16 .b8 lo[16]"
+        body = lines(f"{memory}; {_written(name, form)}; end: ret")
         kind = form.type if form.family == "ld_param" else "u32"
         kernels.append(kernel(body, name=f"k{n}").replace(f"k{n}()", f"k{n}(.param .{kind} q)"))
     source = tmp_path / "table.ptx"

@@ -92,6 +92,17 @@ def test_parameters_and_shared_variables_are_aligned() -> None:
     ]
 
 
+def test_registers_in_braces_are_their_own() -> None:
+    """As LLVM takes the upper half of a register."""
+    half = "{ .reg .b16 tmp; mov.b32 {tmp, %h1}, 0x12345678; }"
+    text = module(kernel(f"\t{half}\n\t{half}\n" + lines("mov.b16 %h2, %h1; ret")))
+    found = admit(text).module.kernels["k"]
+    assert [i.opcode for i in found.instructions] == ["mov.b32", "mov.b32", "mov.b16", "ret"]
+    assert sum(name.startswith("tmp#") for name in found.registers) == 2
+    with pytest.raises(PtxError, match="unknown operand 'tmp'"):
+        admit(text.replace("mov.b16 %h2, %h1", "mov.b16 %h2, tmp"))
+
+
 REFUSED = {
     "nothing": ("", "the text ends too early; expected '.version'"),
     "no kernel": (HEADER, "the module has no kernel"),
@@ -125,12 +136,22 @@ REFUSED = {
     "a register twice": (module(kernel(lines(".reg .b32 %r3; ret"))), "'%r3' is already declared"),
     "a name without %": (module(kernel(lines(".reg .b32 x; ret"))), "starts with %"),
     "many registers": (module(kernel(lines(".reg .b32 %x<999999>; ret"))), "must be 1 to"),
-    "local memory": (module(kernel(lines(".local .align 4 .b8 x[4]; ret"))), "unexpected '.local'"),
+    "much local memory": (
+        module(kernel(lines(".local .align 4 .b8 x[16385]; ret"))),
+        "must be 1 to 16384",
+    ),
     "much shared memory": (
         module(kernel(lines(".shared .align 4 .b8 a[49152]; .shared .align 4 .b8 b[1]; ret"))),
         "more than 49152 bytes",
     ),
+    "braces in braces": (module(kernel("{ { }\n}")), "unexpected '{'"),
+    "a label in braces": (module(kernel("{ a: ret; }\n")), "unexpected ':'"),
+    "a register twice in braces": (module(kernel("{ .reg .b16 t; .reg .b16 t; }")), "already"),
     "an odd alignment": (module(kernel(lines(".shared .align 3 .b8 a[4]; ret"))), "power of two"),
+    "a variable twice": (
+        module(kernel(lines(".local .align 4 .b8 x[4]; .shared .align 4 .b8 x[4]; ret"))),
+        "'x' is already declared",
+    ),
     "a label twice": (module(kernel(lines("a: ret; a: ret"))), "'a' is already declared"),
     "an unknown type": (module(kernel(lines(".reg .b128 %x; ret"))), "unknown type '.b128'"),
     "another pragma": (module(kernel(lines('.pragma "x"; ret'))), "expected '\"nounroll\"'"),
