@@ -6,6 +6,7 @@ Every launch runs to its end before it returns. What a GPU leaves undefined stop
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ Extent = tuple[int, int, int]
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_THREADS = (1024, 1024, 64)
 MOST_THREADS_OF_A_BLOCK = 1024
+_FEW_NUMBERS = 4096  # of buffers
 
 
 class Device:
@@ -36,6 +38,7 @@ class Device:
         self.order, self.canonical_nan = order, canonical_nan
         self._buffers: dict[int, Bytes] = {}  # by number
         self._next = 1
+        self._freed: deque[int] = deque()
 
     def load(self, text: str) -> DeviceModule:
         """A module of PTX. ``PtxError`` where the gate refuses it."""
@@ -45,7 +48,7 @@ class Device:
         """The address of ``size`` new bytes."""
         if not 0 <= size < 1 << abi.OFFSET_BITS:
             raise DeviceError(f"can't allocate {size} bytes")
-        number, self._next = self._next, self._next + 1
+        number = self._new_number()
         self._buffers[number] = _aligned(size, abi.FRESH)
         return number << abi.OFFSET_BITS
 
@@ -55,6 +58,7 @@ class Device:
         if offset or number not in self._buffers:
             raise DeviceError(f"0x{address:x} is not the address of an allocation")
         del self._buffers[number]
+        self._freed.append(number)
 
     def write(self, address: int, data: Any) -> None:
         """Copy an array's bytes, or ``bytes``, to the device."""
@@ -64,6 +68,14 @@ class Device:
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes from an address on."""
         return self._memory(address, size).tobytes()
+
+    def _new_number(self) -> int:
+        """One that has not been used, so that what was freed is not found again; or, of many, the
+        one that was freed first."""
+        if self._next >= _FEW_NUMBERS and self._freed:
+            return self._freed.popleft()
+        self._next += 1
+        return self._next - 1
 
     def _memory(self, address: int, size: int) -> Bytes:
         number, offset = _split(address)

@@ -356,6 +356,13 @@ def test_buffers_are_far_apart_and_freed_ones_are_gone() -> None:
             device.free(wrong)
 
 
+def test_numbers_of_buffers_are_used_again_after_many() -> None:
+    device = Device()
+    for _ in range(10_000):
+        device.free(device.allocate(1))
+    assert device.allocate(1) >> 40 < 5000
+
+
 def test_memory_is_written_and_read_within_its_bounds() -> None:
     device = Device()
     address = device.allocate(16)
