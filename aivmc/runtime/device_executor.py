@@ -24,8 +24,9 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 _KEY_BYTES = 16  # of a stream
-# Of an empty tensor: code may read its element 0, and then not use it.
-_EMPTY_BYTES = 16
+# A buffer's memory is a whole number of these, one at least: code may read such a vector of which
+# only a part is there, or element 0 of an empty tensor, and then not use the rest.
+_VECTOR_BYTES = 16
 
 
 class LoadedModule(Protocol):
@@ -137,7 +138,7 @@ class DeviceExecutor:
             self._constants.clear()
 
     def _upload(self, array: Array) -> int:
-        address = self._device.allocate(array.nbytes)
+        address = self._device.allocate(_whole(array.nbytes))
         self._device.write(address, array)
         return address
 
@@ -197,7 +198,7 @@ class DeviceExecutor:
         self._module.launch(launch.function, grid, (launch.threads,), arguments)
 
     def _new(self, size: int) -> int:
-        address = self._device.allocate(size or _EMPTY_BYTES)
+        address = self._device.allocate(_whole(size))
         self._memory.append(address)
         return address
 
@@ -206,3 +207,7 @@ class DeviceExecutor:
         for address in self._memory:
             self._device.free(address)
         self._memory.clear()
+
+
+def _whole(size: int) -> int:
+    return max(size + -size % _VECTOR_BYTES, _VECTOR_BYTES)

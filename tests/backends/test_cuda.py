@@ -177,6 +177,20 @@ def test_convolutions_of_any_size() -> None:
     )
 
 
+def test_parts_of_a_vector_at_the_end_of_a_buffer() -> None:
+    """LLVM reads a whole vector for three elements."""
+
+    def body(b: Builder, x: Value) -> list[Value]:
+        return [
+            b.op("det.reduce_max", x, axes=(0,), keepdims=False),
+            b.op("det.reduce_sum", x, axes=(0,), keepdims=False, order="lanes16"),
+        ]
+
+    for length in (3, 87):
+        module = program({"x": TensorType(F32, (length,))}, body)
+        assert_on_gpu(module, {"x": values(length)})
+
+
 # Models
 
 
