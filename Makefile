@@ -16,12 +16,13 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/aivmc,.cache)
 RUN := $(BIN)/python -m
 PIP := $(RUN) pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-values test test-all exhaustive cross cross-all check lint bench docs clean
+.PHONY: help demo demo-values test test-all test-gpu exhaustive cross cross-all check lint bench docs clean
 
 help:
 	@echo "make demo         read a line of text with a published model; compare the bits with README.md"
 	@echo "make test         the tests (a few minutes)"
 	@echo "make test-all     the slow tests, too"
+	@echo "make test-gpu     the GPU target's code on an NVIDIA GPU, which this machine must have"
 	@echo "make exhaustive   elementary functions: all f32 inputs, many of f64 (an hour on two cores)"
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more, as root)"
 	@echo "make cross-all    all cases and the full models there, too (an hour)"
@@ -38,13 +39,16 @@ demo-values: $(VENV)/.demo
 	$(RUN) examples.ocr.state_values
 
 test: $(VENV)/.dev
-	$(RUN) pytest -m "not slow and not exhaustive and not cross" $(PYTEST_ARGS)
+	$(RUN) pytest -m "not slow and not exhaustive and not cross and not gpu" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.dev
 	$(RUN) pytest $(PYTEST_ARGS)
 
 exhaustive: $(VENV)/.dev
 	$(RUN) pytest -m exhaustive tests/exhaustive $(PYTEST_ARGS)
+
+test-gpu: $(VENV)/.dev
+	$(RUN) pytest -m gpu tests/gpu $(PYTEST_ARGS)
 
 cross: $(VENV)/.dev
 	tests/cross/install.sh $(BIN)/python $(CACHE)/cross

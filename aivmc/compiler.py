@@ -10,7 +10,7 @@ from typing import Any
 
 from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifacts
-from aivmc.backends.cpu.targets import CpuTarget, resolve
+from aivmc.backends.targets import Target, resolve_all
 from aivmc.configuration import manifest_config
 from aivmc.importer import import_model
 from aivmc.ir.constants import Array
@@ -75,7 +75,7 @@ def compile_file(
     seed_policy: str = "fixed",
 ) -> str:
     """As :func:`compile`, straight into a kernel file; returns the kernel's identity."""
-    targets, policy = resolve_targets(target), SeedPolicy.of(seed_policy, seed)
+    targets, policy = resolve_all(target), SeedPolicy.of(seed_policy, seed)
     canonical, ledger = canonicalize(model, shapes, observer, plugins, policy)
     artifacts = build_artifacts(canonical, [t.name for t in targets], observer)
     return write_kernel(_contents(canonical, ledger, targets, artifacts, policy), path)
@@ -109,18 +109,10 @@ def canonical_passes(
     return (*passes[:place], *(plugin() for plugin in plugins), *passes[place:])
 
 
-def resolve_targets(names: str | Sequence[str]) -> list[CpuTarget]:
-    """The targets of these names, each once, in order of name. ``AivmcError`` for another name."""
-    found = {resolve(name) for name in ([names] if isinstance(names, str) else names)}
-    if not found:
-        raise AivmcError("name at least one target to compile for")
-    return sorted(found, key=lambda target: target.name)
-
-
 def _contents(
     canonical: Module,
     ledger: Ledger,
-    targets: Sequence[CpuTarget],
+    targets: Sequence[Target],
     artifacts: Sequence[Artifact],
     policy: SeedPolicy,
 ) -> KernelContents:

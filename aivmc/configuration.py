@@ -17,7 +17,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from aivmc.backends.cpu.targets import CODE_OPTIONS, CpuTarget, resolve
+from aivmc.backends.cpu.targets import CODE_OPTIONS
+from aivmc.backends.targets import Target, resolve
 from aivmc.ir.errors import AivmcError
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Json
@@ -131,7 +132,7 @@ def toolchain() -> dict[str, str]:
     }
 
 
-def manifest_config(targets: Sequence[CpuTarget], policy: SeedPolicy) -> Json:
+def manifest_config(targets: Sequence[Target], policy: SeedPolicy) -> Json:
     """The configuration in a kernel's manifest. What depends on the model is elsewhere in it:
     passes in the ledger, shapes in the signature, required features with each target."""
     hardware = [s for s in SETTINGS if s.enforced]
@@ -148,13 +149,12 @@ def manifest_config(targets: Sequence[CpuTarget], policy: SeedPolicy) -> Json:
     }
 
 
-def _target(target: CpuTarget) -> Json:
+def _target(target: Target) -> Json:
     """What LLVM was told, and for which system."""
-    _, system, abi = target.triple.split("-")
     return {
         "triple": target.triple,
-        "os": system,
-        "abi": abi,
+        "os": target.system,
+        "abi": target.abi,
         "cpu": target.cpu,
         "features": target.features,
         "flags": dict(CODE_OPTIONS),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aivmc.backends.artifact import Artifact, Generated, Packing
+from aivmc.backends.generate import generate
 from aivmc.backends.process import generate_apart
 from aivmc.ir.constants import Array, Constant, tensor_digest
 from aivmc.ir.core import Module
@@ -44,9 +45,7 @@ def kernel_module(canonical: Module, observer: Observer | None = None) -> Module
 def _generate(module: Module, target: str, observer: Observer, heavy: bool) -> Generated:
     if heavy:
         return generate_apart(module, target, observer.progress)
-    # Not before it is needed: TVM's memory would come on top of what the passes take.
-    from aivmc.backends.cpu.generate import generate
-
+    # TVM, loaded here, takes its memory only after the passes.
     return generate(module, target, observer.progress)
 
 

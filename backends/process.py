@@ -19,7 +19,7 @@ from aivmc.ir.text import parse, print_module
 
 
 def generate_apart(module: Module, target: str, progress: Progress) -> Generated:
-    """As :func:`aivmc.backends.cpu.generate.generate`, in a process of its own.
+    """As :func:`aivmc.backends.generate.generate`, in a process of its own.
 
     ``AivmcError`` also where that process can't be started or dies.
     """
@@ -70,7 +70,7 @@ def _serve() -> None:
         answers.flush()
 
     text, target = pickle.load(sys.stdin.buffer)
-    from aivmc.backends.cpu.generate import generate
+    from aivmc.backends.generate import generate
 
     try:
         answer(generate(parse(text), target, lambda *step: answer(step)))

@@ -213,6 +213,13 @@ def run(
             help="Write a digest of every value computed. The receipt commits to it.",
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda|ptx-sim",
+            help="cuda is an NVIDIA GPU; ptx-sim executes the code for it on this CPU, checked.",
+        ),
+    ] = "cpu",
     json: Json = False,
 ) -> None:
     """Run a kernel on the arrays in an .npz file and print the digests of inputs and outputs.
@@ -225,12 +232,13 @@ def run(
         aivmc run model.aivm --inputs in.npz --output out.npz --threads 2
         aivmc run model.aivm --inputs in.npz --output out.npz --receipt r.json --key node.pem
         aivmc run sampler.aivm --inputs in.npz --output out.npz --request q.json --proof HEX
+        aivmc run model.aivm --inputs in.npz --output out.npz --device ptx-sim
     """
     from aivmc.cli import run_command
 
     randomness = run_command.Randomness(seed, request, beacon, proof, nonces)
     signed = run_command.Signed(receipt, key, trace)
-    run_command.run(kernel, inputs, output, threads, randomness, signed, json)
+    run_command.run(kernel, inputs, output, threads, device, randomness, signed, json)
 
 
 @app.command()

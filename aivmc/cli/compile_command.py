@@ -12,9 +12,10 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aivmc.backends.targets import resolve_all
 from aivmc.cli.arguments import load_plugins, parse_shapes
 from aivmc.cli.output import bytes_text, print_json, print_text
-from aivmc.compiler import canonical_passes, compile_file, resolve_targets
+from aivmc.compiler import canonical_passes, compile_file
 from aivmc.configuration import COMPILER_PACKAGES, Configuration, read_settings
 from aivmc.ir.core import Module
 from aivmc.ir.errors import AivmcError
@@ -152,7 +153,7 @@ def run(files: Files, options: Options, print_after: Sequence[str], as_json: boo
 def _print(files: Files, configuration: Configuration, identity: str, as_json: bool) -> None:
     size = files.kernel.stat().st_size
     if as_json:
-        names = [t.name for t in resolve_targets(configuration.values["targets"])]
+        names = [t.name for t in resolve_all(configuration.values["targets"])]
         print_json(
             {"kernel": str(files.kernel), "identity": identity, "targets": names, "bytes": size}
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aivmc.backends.targets import resolve_all
 from aivmc.cli.output import print_json, print_text
-from aivmc.compiler import resolve_targets
 from aivmc.configuration import Configuration, manifest_config, read_settings
 from aivmc.settings import json_schema
 
@@ -15,7 +15,7 @@ def run(path: Path | None, schema: bool, as_json: bool) -> None:
         print_json(json_schema())
         return
     configuration = Configuration.of({} if path is None else read_settings(path))
-    targets = resolve_targets(configuration.values["targets"])
+    targets = resolve_all(configuration.values["targets"])
     manifest = manifest_config(targets, configuration.seed)
     if as_json:
         requires = {t.name: list(t.requires) for t in targets}

@@ -9,7 +9,7 @@ from typing import Any
 from rich.tree import Tree
 
 from aivmc.backends.build import build_artifact, kernel_module
-from aivmc.backends.cpu.generate import assembly_text, llvm_text
+from aivmc.backends.generate import assembly_text, llvm_text
 from aivmc.cli.arguments import parse_shapes
 from aivmc.cli.output import bytes_text, console, print_json, print_table, print_text
 from aivmc.compiler import Shapes, canonical_passes, canonicalize, compile

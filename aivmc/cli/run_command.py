@@ -77,12 +77,13 @@ def run(
     inputs_path: Path,
     output_path: Path,
     threads: int | None,
+    device: str,
     randomness: Randomness,
     signed: Signed,
     as_json: bool,
 ) -> None:
     arguments, key = randomness.arguments(), signed.read_key()
-    with open_session(kernel_path) as session:
+    with open_session(kernel_path, device=device) as session:
         inputs = read_npz(inputs_path, session.kernel.inputs)
         traced = signed.trace is not None
         execution = session.execute(inputs, threads, traced=traced, **arguments)

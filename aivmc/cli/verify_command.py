@@ -20,8 +20,9 @@ from aivmc.kernel_file.reader import KernelFile, check_contents, open_kernel
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.passes.base import Pass
+from aivmc.ptx.errors import KernelFault
 from aivmc.runtime.environment import missing_features
-from aivmc.runtime.kernel import open_target
+from aivmc.runtime.kernel import CPU, DEVICES, open_target
 from aivmc.runtime.selftest import SEED, check
 
 
@@ -74,18 +75,21 @@ def _checked(name: str, good: str, action: Callable[[], None]) -> Result:
 
 def _selftest(kernel: KernelFile, target: str) -> Result:
     name = f"self-test of {target}"
+    device = next((d for d, runs in DEVICES.items() if runs == target), CPU)
     missing = missing_features(kernel.manifest.targets[target].requires)
-    if missing:
+    if missing and device == CPU:
         return Result(name, None, f"this node lacks {', '.join(missing)}")
 
     def action() -> None:
-        executor = open_target(kernel, target)
+        executor = open_target(kernel, target, device)
         try:
             wrong = check(
                 kernel.manifest.signature,
                 kernel.json(SELFTEST),
                 lambda inputs: executor.run(inputs, seed=SEED),
             )
+        except KernelFault as fault:
+            raise IntegrityError(str(fault)) from None
         finally:
             executor.close()
         if wrong:

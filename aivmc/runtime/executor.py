@@ -11,15 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from aivmc.ir.binding import InputError, bind_symbols
 from aivmc.ir.constants import Array
 from aivmc.ir.dims import evaluate
-from aivmc.ir.seeds import stream_key
-from aivmc.ir.types import TensorType
-from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Signature
 from aivmc.runtime.native import NativeKernel
 from aivmc.runtime.plan import Plan, Result
+from aivmc.runtime.requests import Output, Requests
 
 _ALIGNMENT = 64
 _CACHED_SHAPES = 64  # sets of input shapes whose plans are kept
@@ -31,20 +28,11 @@ Observer = Callable[[int, Sequence[Array]], None]
 
 
 @dataclass(frozen=True)
-class _Output:
-    buffer: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    bytes: int
-
-
-@dataclass(frozen=True)
 class _Bound:
     """All that doesn't change between runs on inputs of the same shapes."""
 
     buffers: tuple[int, ...]  # addresses; of inputs and outputs still 0
-    outputs: tuple[_Output, ...]
+    outputs: tuple[Output, ...]
     dims: tuple[int, ...]
     tasks: tuple[int, ...]
     scratch: int
@@ -60,18 +48,13 @@ class Executor:
     def __init__(
         self, signature: Signature, plan: Plan, code: bytes, arrays: Mapping[str, Array]
     ) -> None:
-        self._signature = signature
         self._plan = plan
         self._arrays = arrays  # keeps the memory alive that addresses point into
         self._code = code
-        self._inputs = [(name, t.dtype.numpy) for name, t in signature.inputs]
-        self._input_buffers, self._output_buffers = self._resolve_buffers()
+        self._requests = Requests(signature, plan, arrays)
         self._constant_bytes = sum(
             arrays[str(which)].nbytes for kind, which in plan.buffers if kind == "constant"
         )
-        self._stream_buffers = [
-            (i, int(which)) for i, (kind, which) in enumerate(plan.buffers) if kind == "stream"
-        ]
         self._bound: dict[Shapes, _Bound] = {}
         self._arena = np.empty(0, np.uint8)
         self._lock = threading.Lock()
@@ -91,15 +74,15 @@ class Executor:
         results of each traced step once it is done. ``InputError`` where the inputs are not exactly
         those of the signature, or a seed is needed and missing.
         """
-        keys = self._stream_keys(seed)
-        arrays = [self._array(inputs, name, dtype) for name, dtype in self._inputs]
+        keys = self._requests.stream_keys(seed)
+        arrays = self._requests.arrays(inputs)
         shapes = tuple([a.shape for a in arrays])
         with self._lock:
             bound = self._bound.get(shapes)
             if bound is None or len(inputs) != len(arrays):
                 bound = self._bind(inputs, shapes)
             buffers = list(bound.buffers)
-            for index, position in self._input_buffers:
+            for index, position in self._requests.input_buffers:
                 buffers[index] = arrays[position].ctypes.data
             for index, key in keys:
                 buffers[index] = key.ctypes.data
@@ -156,39 +139,9 @@ class Executor:
         offset = buffers[result.buffer] - self._arena.ctypes.data
         return np.ndarray(shape, result.type.dtype.numpy, self._arena, offset)
 
-    def _stream_keys(self, seed: bytes | None) -> list[tuple[int, Array]]:
-        """(buffer, key) of each stream."""
-        if not self._stream_buffers:
-            return []
-        if seed is None:
-            raise InputError("the kernel takes a seed with each request, and none is given")
-        return [(i, stream_key(seed, stream)) for i, stream in self._stream_buffers]
-
-    def _array(self, inputs: Mapping[str, Any], name: str, dtype: np.dtype[Any]) -> Array:
-        """An input in the form that the code reads; a copy only where it isn't yet."""
-        array = inputs.get(name)
-        if type(array) is np.ndarray and array.dtype is dtype:
-            flags = array.flags
-            if flags.c_contiguous and flags.aligned:
-                return array
-        return self._converted(inputs, name, dtype)
-
-    def _converted(self, inputs: Mapping[str, Any], name: str, dtype: np.dtype[Any]) -> Array:
-        if name not in inputs:
-            known = ", ".join(repr(n) for n, _ in self._inputs)
-            raise InputError(f"input {name!r} is missing; the inputs are {known}")
-        array = np.asarray(inputs[name])
-        if array.dtype.newbyteorder("=") != dtype:
-            wanted = dict(self._signature.inputs)[name]
-            raise InputError(f"input {name!r} must be {wanted}, not of dtype {array.dtype}")
-        return np.require(array, dtype, ("C", "A"))
-
     def _bind(self, inputs: Mapping[str, Any], shapes: Shapes) -> _Bound:
         """Check the shapes, and lay out memory for them."""
-        names = {name: np.shape(array) for name, array in inputs.items()}
-        bounds = {n: (b.low, b.high) for n, b in self._signature.symbols.items()}
-        arguments, constraints = self._signature.inputs, self._signature.constraints
-        values = bind_symbols(arguments, names, constraints, bounds)
+        values = self._requests.bind(inputs)
         sizes = self._plan.sizes(values)
         if sizes.arena > len(self._arena):
             self._arena = np.empty(0, np.uint8)  # the old one first, so that both never coexist
@@ -198,16 +151,11 @@ class Executor:
         buffers = [
             self._address(kind, which, base, sizes.offsets) for kind, which in self._plan.buffers
         ]
-        outputs = [
-            _output(self._output_buffers[i], name, type, values)
-            for i, (name, type) in enumerate(self._signature.outputs)
-        ]
+        outputs = self._requests.outputs(values)
         touched = sum(np.asarray(a).nbytes for a in inputs.values()) + self._constant_bytes
         touched += sizes.arena + sum(output.bytes for output in outputs)
         small = touched <= _SMALL or max(sizes.tasks, default=0) <= 1
-        bound = _Bound(
-            tuple(buffers), tuple(outputs), sizes.dims, sizes.tasks, sizes.scratch, small
-        )
+        bound = _Bound(tuple(buffers), outputs, sizes.dims, sizes.tasks, sizes.scratch, small)
         if len(self._bound) >= _CACHED_SHAPES:
             del self._bound[next(iter(self._bound))]
         self._bound[shapes] = bound
@@ -217,26 +165,6 @@ class Executor:
         if kind == "constant":
             return int(self._arrays[which].ctypes.data)
         return arena + offsets[which] if kind == "arena" else 0
-
-    def _resolve_buffers(self) -> tuple[list[tuple[int, int]], dict[int, int]]:
-        """(buffer, input) pairs, and the buffer of each output. ``IntegrityError`` where the plan
-        names what isn't there."""
-        counts = {
-            "input": range(len(self._signature.inputs)),
-            "output": range(len(self._signature.outputs)),
-            "constant": self._arrays,
-            "stream": range(1 << 53),
-            "arena": range(len(self._plan.slots)),
-        }
-        numbered = list(enumerate(self._plan.buffers))
-        for _, (kind, which) in numbered:
-            if which not in counts.get(kind, ()):
-                raise IntegrityError(f"the plan has a buffer for {kind} {which}, which isn't there")
-        inputs = [(i, int(which)) for i, (kind, which) in numbered if kind == "input"]
-        outputs = {int(which): i for i, (kind, which) in numbered if kind == "output"}
-        if len(outputs) != len(self._signature.outputs):
-            raise IntegrityError("the plan doesn't have one buffer for each output")
-        return inputs, outputs
 
     def _native(self, threads: int) -> NativeKernel:
         native = self._natives.get(threads)
@@ -252,14 +180,7 @@ class Executor:
         return native
 
 
-def _output(buffer: int, name: str, type: TensorType, values: Mapping[str, int]) -> _Output:
-    shape = tuple(evaluate(d, values) for d in type.shape)
-    size = int(np.prod(shape, dtype=object)) if shape else 1
-    dtype = type.dtype.numpy
-    return _Output(buffer, name, shape, dtype, size * dtype.itemsize)
-
-
-def _allocate(output: _Output) -> tuple[int, Array]:
+def _allocate(output: Output) -> tuple[int, Array]:
     memory = np.empty(output.bytes + _ALIGNMENT, np.uint8)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory.data))
     offset = -address % _ALIGNMENT

@@ -18,17 +18,25 @@ from aivmc.kernel_file.manifest import Target
 from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
+from aivmc.ptx.device import Device as PtxDevice
+from aivmc.runtime.cuda import CudaDevice
+from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.executor import Executor
+from aivmc.runtime.launches import LaunchPlan
 from aivmc.runtime.plan import Plan
 from aivmc.trust.request import Proof
+
+CPU = "cpu"
+# Beside the CPU; and the target that each runs.
+DEVICES = {"ptx-sim": "cuda", "cuda": "cuda"}
 
 
 class Kernel:
     """A verified kernel. Made by :func:`aivmc.load` and :func:`aivmc.compile`."""
 
-    def __init__(self, file: KernelFile, executor: Executor | None = None) -> None:
+    def __init__(self, file: KernelFile, executor: Executor | DeviceExecutor | None = None):
         """Without an ``executor``, the first run opens the best target that this node can run."""
         self._file: KernelFile | None = file
         self._executor = executor
@@ -75,7 +83,7 @@ class Kernel:
         return SeedPolicy.from_config(self.file.manifest.config)
 
     @property
-    def executor(self) -> Executor:
+    def executor(self) -> Executor | DeviceExecutor:
         """What runs the code. It takes any seed: what is drawn from is checked by :meth:`run`."""
         if self._executor is None:
             self._executor = open_target(self.file)
@@ -134,14 +142,16 @@ def input_digests(inputs: Mapping[str, Any]) -> dict[str, str]:
     return {name: tensor_digest(np.asarray(array)) for name, array in inputs.items()}
 
 
-def load(path: str | Path, target: str | None = None) -> Kernel:
+def load(path: str | Path, target: str | None = None, device: str = CPU) -> Kernel:
     """The kernel in a file, verified and ready to run: ``target``, or the best that this node can.
 
+    ``device`` is ``cpu``; ``cuda``, an NVIDIA GPU; or ``ptx-sim``, which executes the kernel's GPU
+    code on this CPU.
     ``KernelFileError`` or ``IntegrityError`` where the file isn't good, ``NodeError`` where this
     node lacks something that the kernel needs, which it names.
     """
     file = open_kernel(path)
-    return Kernel(file, open_target(file, target))
+    return Kernel(file, open_target(file, target, device))
 
 
 def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str:
@@ -152,6 +162,10 @@ def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str
     if wanted is not None and wanted not in targets:
         raise NodeError(f"the kernel has no target {wanted!r}; it has {', '.join(sorted(targets))}")
     asked = {wanted: targets[wanted]} if wanted is not None else targets
+    asked = {name: t for name, t in asked.items() if name not in DEVICES.values()}
+    if not asked:
+        devices = ", ".join(d for d, name in DEVICES.items() if name in targets)
+        raise NodeError(f"no CPU runs this code; there are the devices {devices} for it")
     missing = {name: missing_features(t.requires) for name, t in asked.items()}
     good = [name for name, features in missing.items() if not features]
     if not good:
@@ -160,10 +174,28 @@ def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str
     return max(good, key=lambda name: (len(targets[name].requires), name))
 
 
-def open_target(file: KernelFile, wanted: str | None = None) -> Executor:
-    """An executor of the code that :func:`pick_target` picks."""
-    targets = file.manifest.targets
-    name = pick_target(targets, wanted)
-    plan = Plan.from_json(file.json(f"targets/{name}/plan.json"))
+def open_target(
+    file: KernelFile, wanted: str | None = None, device: str = CPU
+) -> Executor | DeviceExecutor:
+    """An executor of the code that :func:`pick_target` picks, or of a device's."""
+    targets, signature = file.manifest.targets, file.manifest.signature
+    name = pick_target(targets, wanted) if device == CPU else device_target(targets, device)
+    plan = file.json(f"targets/{name}/plan.json")
     code = bytes(file.members[f"targets/{name}/{targets[name].code}"])
-    return Executor(file.manifest.signature, plan, code, file.arrays())
+    if device == CPU:
+        return Executor(signature, Plan.from_json(plan), code, file.arrays())
+    launches = LaunchPlan.from_json(plan)
+    opened = CudaDevice() if device == "cuda" else PtxDevice()
+    return DeviceExecutor(signature, launches, code, file.arrays(), opened)
+
+
+def device_target(targets: Mapping[str, Target], device: str) -> str:
+    """The target that a device runs. ``NodeError`` where there is no such device, or the kernel has
+    no code for it."""
+    if device not in DEVICES:
+        raise NodeError(f"there is no device {device!r}: choose {CPU} or {', '.join(DEVICES)}")
+    name = DEVICES[device]
+    if name not in targets:
+        listed = ", ".join(sorted(targets))
+        raise NodeError(f"{device} runs the target {name}, and the kernel has only {listed}")
+    return name

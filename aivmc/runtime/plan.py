@@ -66,9 +66,13 @@ class Plan:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IntegrityError(f"a plan is not valid: {error!r}") from None
 
+    def slot_bytes(self, values: Mapping[str, int]) -> list[int]:
+        """How large each slot of the arena is."""
+        return [_evaluate(d, values) for d in self.slots]
+
     def sizes(self, values: Mapping[str, int]) -> Sizes:
         """``InputError`` where no program of such sizes can run."""
-        slots = [_evaluate(d, values) for d in self.slots]
+        slots = self.slot_bytes(values)
         tasks = tuple(_evaluate(d, values) for d in self.tasks)
         scratch = _evaluate(self.scratch, values)
         offsets, arena = [], 0

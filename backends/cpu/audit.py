@@ -106,7 +106,9 @@ _KERNEL = _Rules(
         "llvm.memcpy llvm.memmove llvm.memset llvm.masked.load llvm.masked.store "
         "llvm.masked.gather llvm.masked.scatter llvm.vector.extract llvm.vector.insert "
         "llvm.prefetch llvm.lifetime.start llvm.lifetime.end llvm.assume llvm.expect "
-        "llvm.experimental.noalias.scope.decl"
+        "llvm.experimental.noalias.scope.decl "
+        # Threads of a GPU's block wait for each other.
+        "llvm.nvvm.barrier.cta.sync.aligned.all"
     ),
     float_types=_words("half bfloat float double"),
     indirect_calls=False,

@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.ir import PointerType, PrimType
 from tvm.sym import Analyzer
 
-from aivmc.backends.cpu.targets import CpuTarget
+from aivmc.backends.cpu.targets import CodeTarget
 from aivmc.backends.tir_emit import (
     CODES,
     Expr,
@@ -220,7 +220,7 @@ class Kernel:
 
     name: str
     op: Op
-    target: CpuTarget
+    target: CodeTarget
     emit: TirEmit
     tensors: Mapping[Value, Tensor]  # operands (as region arguments) and yielded values
     scratch: Array
@@ -268,7 +268,7 @@ class Kernel:
         return function.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
 
 
-def new_kernel(name: str, op: Op, symbols: Iterable[str], target: CpuTarget) -> Kernel:
+def new_kernel(name: str, op: Op, symbols: Iterable[str], target: CodeTarget) -> Kernel:
     """An empty function for a kernel op: one pointer for each operand and result."""
     region = op.regions[0]
     dims = {s: tirx.Var(f"dim_{i}", "int64") for i, s in enumerate(symbols)}

@@ -23,7 +23,7 @@ from aivmc.backends.cpu.contraction import without_fused
 from aivmc.backends.cpu.instruction_order import in_one_order
 from aivmc.backends.cpu.machine_audit import audit_imports
 from aivmc.backends.cpu.soft_fma import without_fma
-from aivmc.backends.cpu.targets import CODE_OPTIONS, CpuTarget, llvm_target
+from aivmc.backends.cpu.targets import CODE_OPTIONS, CodeTarget, CpuTarget, llvm_target
 from aivmc.ir.errors import AivmcError
 
 _PASSES = (
@@ -40,7 +40,7 @@ _PASSES = (
 # which then spills. NarrowDataType is left out: indices stay 64-bit.
 
 
-def compile_functions(functions: Sequence[Any], target: CpuTarget) -> str:
+def compile_functions(functions: Sequence[Any], target: CodeTarget) -> str:
     """LLVM IR of a module with these PrimFuncs as C functions, optimized, stripped and audited.
 
     Each has a ``global_symbol``; its parameters are pointers (``PointerType``), on which its body
@@ -102,11 +102,13 @@ def check_toolchain() -> None:
         tirx.register_intrin_lowering("tirx.fma", target=kind, f=lambda op: None, level=99)
 
 
-def _tvm_target(target: CpuTarget) -> Any:
+def _tvm_target(target: CodeTarget) -> Any:
     config: dict[str, object] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu}
     config["opt-level"] = 0  # LLVM shall see the instructions in one order first
     if target.features:
         config["mattr"] = target.features.split(",")
+    if target.triple.startswith("nvptx"):
+        config["vector-width"] = 128  # TVM guesses it with a warning
     return tvm.target.Target(config)
 
 
@@ -161,7 +163,7 @@ def _strip(text: str) -> str:
     return text.replace("define dllexport ", "define ")
 
 
-def _optimized(text: str, target: CpuTarget) -> str:
+def _optimized(text: str, target: CodeTarget) -> str:
     """The module optimized by LLVM for its target. Nothing in it allows to change a float."""
     module = llvm.parse_assembly(text)
     module.verify()
@@ -180,7 +182,7 @@ def _link(ir_modules: Sequence[str], target: CpuTarget) -> tuple[Any, Any]:
     return linked, _machine(target)
 
 
-def _machine(target: CpuTarget) -> Any:
+def _machine(target: CodeTarget) -> Any:
     return llvm_target(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, **CODE_OPTIONS
     )

@@ -27,7 +27,7 @@ _CONTRACTIONS = ("det.matmul", "det.conv", "det.conv_transpose")
 
 def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: bool) -> Kernel:
     """The function ``name`` of a kernel op; ``packed`` says that a contraction's weights are."""
-    _check_dtypes(op)
+    check_dtypes(op)
     kernel = new_kernel(name, op, symbols, target)
     if all(v.tensor.size == 0 for v in kernel.outputs):
         kernel.tasks = 0
@@ -47,7 +47,8 @@ def lower(name: str, op: Op, symbols: Iterable[str], target: CpuTarget, packed: 
     return kernel
 
 
-def _check_dtypes(op: Op) -> None:
+def check_dtypes(op: Op) -> None:
+    """``UnsupportedError`` where code can't be made for a dtype of the op."""
     for inner in op.regions[0].ops:
         for value in (*inner.operands, *inner.results):
             if not is_emittable(value.tensor.dtype):

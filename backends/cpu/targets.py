@@ -8,11 +8,37 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import llvmlite.binding as llvm
 
 from aivmc.ir.errors import AivmcError
+
+
+class CodeTarget(Protocol):
+    """What LLVM IR is generated for; the fields are those of :class:`CpuTarget`."""
+
+    @property
+    def triple(self) -> str: ...
+
+    @property
+    def cpu(self) -> str: ...
+
+    @property
+    def features(self) -> str: ...
+
+    @property
+    def vector_bits(self) -> int: ...
+
+    @property
+    def registers(self) -> int: ...
+
+    @property
+    def lacks(self) -> tuple[str, ...]: ...
+
+    @property
+    def permute(self) -> str: ...
+
 
 CODE_OPTIONS = {"opt": 3, "reloc": "pic", "codemodel": "default"}
 """What LLVM's code generator is told beside the target."""
@@ -33,6 +59,14 @@ class CpuTarget:
     requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
     lacks: tuple[str, ...] = ()  # instructions that are emulated, of LACKING
     permute: str = ""  # the intrinsic that takes 8 elements of 8 f64 by 8 i64, mod 8
+
+    @property
+    def system(self) -> str:
+        return self.triple.split("-")[1]
+
+    @property
+    def abi(self) -> str:
+        return self.triple.split("-")[2]
 
     @property
     def has_dot_products(self) -> bool:
@@ -107,6 +141,7 @@ TARGETS: tuple[CpuTarget, ...] = (
 )
 DEFAULT = "x86-64-v3"
 _ALIASES = {"cpu": DEFAULT, "llvm": DEFAULT}
+NAMES = (*(t.name for t in TARGETS), *_ALIASES, "native")
 
 
 def resolve(name: str) -> CpuTarget:
@@ -118,8 +153,7 @@ def resolve(name: str) -> CpuTarget:
     for target in TARGETS:
         if target.name == wanted:
             return target
-    choices = ", ".join([*(t.name for t in TARGETS), *_ALIASES, "native"])
-    raise AivmcError(f"unknown target {name!r}: choose one of {choices}")
+    raise AivmcError(f"unknown target {name!r}: choose one of {', '.join(NAMES)}")
 
 
 @cache

@@ -16,8 +16,10 @@ from aivmc.ir.interpret import interpret
 from aivmc.ir.numpy_emit import canonical_nan
 from aivmc.ir.types import DType, Shape, TensorType
 from aivmc.kernel_file.signature import Signature
+from aivmc.runtime.device_executor import Device, DeviceExecutor
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.executor import Executor
+from aivmc.runtime.launches import LaunchPlan
 from aivmc.runtime.plan import Plan
 
 Array = Any
@@ -30,12 +32,17 @@ RUNNABLE = tuple(t.name for t in _RUNNABLE)
 TARGETS = tuple(t.name for t in _RUNNABLE if not t.lacks)
 
 
-def executor(module: Module, target: str) -> Executor:
-    """The canonical program compiled, ready to run."""
+def executor(
+    module: Module, target: str, device: Device | None = None
+) -> Executor | DeviceExecutor:
+    """The canonical program compiled, ready to run; on the ``device``, if there is one."""
     artifact = build_artifact(module, target)
     packed = {digest: array for digest, (_, array) in artifact.packed.items()}
-    plan = Plan.from_json(artifact.plan)
-    return Executor(Signature.of(module), plan, artifact.code, artifact.constants | packed)
+    signature, arrays = Signature.of(module), artifact.constants | packed
+    if device is not None:
+        launches = LaunchPlan.from_json(artifact.plan)
+        return DeviceExecutor(signature, launches, artifact.code, arrays, device)
+    return Executor(signature, Plan.from_json(artifact.plan), artifact.code, arrays)
 
 
 def assert_compiled(

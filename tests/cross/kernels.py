@@ -10,7 +10,8 @@ import numpy as np
 import aivmc
 from aivmc.backends.build import build_artifacts
 from aivmc.backends.cpu.targets import TARGETS
-from aivmc.compiler import _contents, canonicalize, resolve_targets
+from aivmc.backends.targets import resolve_all
+from aivmc.compiler import _contents, canonicalize
 from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.core import Module
 from aivmc.ir.interpret import interpret
@@ -74,7 +75,7 @@ def _dtypes(vector: Vector) -> tuple[str, ...]:
 
 
 def _write_program(canonical: Module, path: Path) -> None:
-    targets = resolve_targets(_ALL)
+    targets = resolve_all(_ALL)
     artifacts = build_artifacts(canonical, [t.name for t in targets])
     write_kernel(_contents(canonical, Ledger(), targets, artifacts, SeedPolicy()), path)
 

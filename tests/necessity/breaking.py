@@ -280,7 +280,7 @@ def accumulates(step: Callable[..., Any]) -> Break:
         a, b = (code.bind(self.emit.cast(x, dtype)) for x in (a, b))
         chain.store(code, i64(0), step(self.emit, a, b, code.bind(chain.load(i64(0)))))
 
-    return sets(direct._Direct, "_accumulate", broken)
+    return sets(direct.Direct, "_accumulate", broken)
 
 
 def skipping_zeros(emit: Any, a: Any, b: Any, total: Any) -> Any:

@@ -26,7 +26,7 @@ def lower_direct(kernel: Kernel, root: Op) -> None:
     shape = root.result.tensor.shape
     rows, columns = shape[:-1], shape[-1]
     kernel.tasks = product(rows)
-    direct = _Direct(kernel, root)
+    direct = Direct(kernel, root)
 
     def task(code: Code, number: Expr) -> None:
         outer = delinearize(code, kernel.emit, number, rows)
@@ -35,7 +35,9 @@ def lower_direct(kernel: Kernel, root: Op) -> None:
     kernel.code.span(kernel.begin, kernel.end, task)
 
 
-class _Direct:
+class Direct:
+    """A contraction's results, each a function of its index."""
+
     def __init__(self, kernel: Kernel, root: Op) -> None:
         self.kernel, self.emit, self.root = kernel, kernel.emit, root
         self.a, self.b = (kernel.tensors[v] for v in root.operands)

@@ -24,9 +24,7 @@ _COLUMNS = 4096  # of a task: a few microseconds of work, and all its operands i
 
 def lower_map(kernel: Kernel) -> None:
     """Fill in the function of a ``kernel.map``."""
-    region, tensors = kernel.region, dict(kernel.tensors)
-    if all(definition(op.name).is_elementwise or _is_constant(op.name) for op in region.body):
-        region, tensors = _collapse(kernel)
+    region, tensors = collapsed(kernel)
     outputs = region.terminator.operands
     shape = outputs[0].tensor.shape or (1,)
     rows, columns = shape[:-1], shape[-1]
@@ -44,7 +42,7 @@ def lower_map(kernel: Kernel) -> None:
             code,
             start,
             count,
-            lambda scope, column: _store(scope, kernel, region, tensors, [*outer, column]),
+            lambda scope, column: store_element(scope, kernel, region, tensors, [*outer, column]),
             at_least,
             vectors_at_once(kernel),
         )
@@ -73,16 +71,19 @@ def _is_constant(name: str) -> bool:
     return name == "det.constant"
 
 
-def _collapse(kernel: Kernel) -> tuple[Region, dict[Value, Tensor]]:
+def collapsed(kernel: Kernel) -> tuple[Region, dict[Value, Tensor]]:
+    """The region and its tensors, with as few axes as can be."""
     region = kernel.region
+    if not all(definition(op.name).is_elementwise or _is_constant(op.name) for op in region.body):
+        return region, dict(kernel.tensors)
     shape = region.terminator.operands[0].tensor.shape
     shapes = [v.tensor.shape for v in region.arguments]
     groups = axis_groups(shape, shapes)
-    collapsed, values = collapse_region(region, len(shape), groups)
+    result, values = collapse_region(region, len(shape), groups)
     tensors = {
         values[v]: Tensor(t.array, values[v].tensor, kernel.emit) for v, t in kernel.tensors.items()
     }
-    return collapsed, tensors
+    return result, tensors
 
 
 def compute_columns(
@@ -134,13 +135,14 @@ def _compute_vectors(
         vectors = code.bind(vectors - groups * many)
 
 
-def _store(
+def store_element(
     code: Code,
     kernel: Kernel,
     region: Region,
     tensors: dict[Value, Tensor],
     index: Sequence[Expr],
 ) -> None:
+    """Compute what the region yields at ``index``, an element or a vector of them, and store it."""
     elements = Elements(code, kernel.emit, region, {v: tensors[v].load for v in region.arguments})
     for value in region.terminator.operands:
         shape: Shape = value.tensor.shape

@@ -1,0 +1,64 @@
+"""A GPU target's plan: memory as of any target, and the kernels to launch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aivmc.kernel_file.errors import IntegrityError
+from aivmc.runtime.plan import Plan
+
+_MOST_BLOCKS = (1 << 31) - 1
+_SCRATCH_BYTES = 1 << 26  # of all threads of a launch, if more than one block's don't need more
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One step: a kernel, the numbers of its buffers and dims, and how many threads and tasks a
+    block has."""
+
+    function: str
+    buffers: tuple[int, ...]
+    dims: tuple[int, ...]
+    threads: int
+    tasks_per_block: int
+
+    def blocks(self, tasks: int, scratch: int) -> int:
+        """How many are launched for so many tasks; each thread has ``scratch`` bytes."""
+        most = _MOST_BLOCKS
+        if scratch:
+            most = max(1, _SCRATCH_BYTES // (scratch * self.threads))
+        return min(-(-tasks // self.tasks_per_block), most)
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    plan: Plan
+    launches: tuple[Launch, ...]
+
+    @staticmethod
+    def from_json(data: Any) -> LaunchPlan:
+        """``IntegrityError`` where ``data`` is no plan of launches."""
+        plan = Plan.from_json(data)
+        try:
+            launches = tuple(map(_launch, data["steps"]))
+            for launch in launches:
+                if not set(launch.buffers) <= set(range(len(plan.buffers))):
+                    raise ValueError("a step has a buffer that isn't there")
+                if not set(launch.dims) <= set(range(len(plan.symbols))):
+                    raise ValueError("a step has a dim that isn't there")
+                if not 1 <= launch.threads <= 1024 or launch.tasks_per_block < 1:
+                    raise ValueError(f"a block of {launch.threads} threads")
+        except (KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(f"a plan is not valid: {error!r}") from None
+        return LaunchPlan(plan, launches)
+
+
+def _launch(step: Any) -> Launch:
+    return Launch(
+        str(step["function"]),
+        tuple(map(int, step["buffers"])),
+        tuple(map(int, step["dims"])),
+        int(step["threads"]),
+        int(step["tasks_per_block"]),
+    )

@@ -1,0 +1,1 @@
+"""How kernels are shared among a GPU's threads."""

@@ -1,0 +1,177 @@
+"""Launches through the driver's library, against a stand-in that has no GPU."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import aivmc
+from aivmc.ir.constants import tensor_digest
+from aivmc.kernel_file.errors import IntegrityError
+from aivmc.ptx.errors import DeviceError, PtxError
+from aivmc.runtime import cuda
+from aivmc.runtime.cuda import CudaDevice
+from aivmc.runtime.device_executor import DeviceExecutor
+from aivmc.runtime.errors import NodeError
+from aivmc.runtime.launches import LaunchPlan
+from tests.ptx.text import kernel, lines, module
+from tests.small_model import small_model
+from tests.stand_in_driver import StandIn
+
+X = np.random.default_rng(3).standard_normal((3, 8)).astype(np.float32)
+
+DOUBLE = module(
+    kernel(
+        lines(
+            "ld.param.u64 %d0, [p0]; ld.param.u32 %r1, [p1]; mov.u32 %r0, %tid.x;"
+            "mul.wide.u32 %d1, %r0, 4; add.s64 %d0, %d0, %d1; ld.global.u32 %r2, [%d0];"
+            "mad.lo.u32 %r2, %r2, 2, %r1; st.global.u32 [%d0], %r2; ret"
+        ),
+        ("u64", "u32"),
+        name="double",
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def fat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cuda") / "fat.aivm"
+    aivmc.compile(small_model(), ["cpu", "cuda"]).save(path)
+    return path
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    stand_in = StandIn()
+    monkeypatch.setattr(cuda, "_driver", lambda: stand_in)
+    return stand_in
+
+
+def test_a_kernel_gives_the_cpus_bits(fat: Path, driver: StandIn) -> None:
+    with aivmc.load(fat) as on_cpu, aivmc.load(fat, device="cuda") as on_gpu:
+        expected = on_cpu.run({"x": X})
+        for _ in range(2):
+            found = on_gpu.run({"x": X})
+            assert {n: tensor_digest(a) for n, a in found.items()} == {
+                n: tensor_digest(a) for n, a in expected.items()
+            }
+        assert driver.calls.count("cuModuleLoadDataEx") == 1
+        allocations = driver.calls.count("cuMemAlloc_v2")
+        on_gpu.run({"x": X + 1})
+        assert driver.calls.count("cuMemAlloc_v2") == allocations  # memory stays between calls
+    assert not driver.sizes
+
+
+def test_the_simulated_gpu_gives_the_cpus_bits(fat: Path) -> None:
+    with aivmc.load(fat) as on_cpu, aivmc.load(fat, device="ptx-sim") as simulated:
+        assert simulated.run({"x": X})["y"].tobytes() == on_cpu.run({"x": X})["y"].tobytes()
+
+
+def test_memory_and_launches() -> None:
+    device = CudaDevice(StandIn())
+    address = device.allocate(16)
+    device.write(address, np.arange(4, dtype=np.uint32))
+    device.load(DOUBLE).launch("double", (1,), (4,), [address, 7])
+    assert np.frombuffer(device.read(address, 16), np.uint32).tolist() == [7, 9, 11, 13]
+    assert device.read(address, 0) == b""
+    device.free(address)
+    device.free(device.allocate(0))  # which the driver itself refuses
+
+
+def test_any_thread_can_use_the_device() -> None:
+    stand_in = StandIn()
+    device = CudaDevice(stand_in)
+    stand_in._context = None  # as on a new thread
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(device.allocate(4)))
+    thread.start()
+    thread.join()
+    assert found[0] in stand_in.sizes
+
+
+def test_errors_name_the_kernel() -> None:
+    device = CudaDevice(StandIn())
+    loaded = device.load(DOUBLE)
+    with pytest.raises(NodeError, match="double: cuCtxSynchronize gives 700, an illegal memory"):
+        loaded.launch("double", (1,), (4,), [0, 7])
+    with pytest.raises(NodeError, match="double: cuLaunchKernel gives 1, invalid argument"):
+        device.load(DOUBLE).launch("double", (1,), (4096,), [0, 7])
+    with pytest.raises(DeviceError, match="there is no kernel 'triple'; the module has double"):
+        loaded.launch("triple", (1,), (4,), [0, 7])
+
+
+def test_too_little_memory_is_said() -> None:
+    device = CudaDevice(StandIn(memory=100))
+    device.allocate(60)
+    with pytest.raises(NodeError, match="60 bytes: cuMemAlloc_v2 gives 2, out of memory"):
+        device.allocate(60)
+
+
+def test_the_drivers_log_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = StandIn()
+    device = CudaDevice(stand_in)
+
+    def refusing(text: str) -> Any:
+        raise PtxError("too many registers", text, 1, 1)
+
+    monkeypatch.setattr(stand_in.device, "load", refusing)
+    with pytest.raises(NodeError) as caught:
+        device.load(DOUBLE)
+    assert str(caught.value) == (
+        "compiling the PTX: cuModuleLoadDataEx gives 218, a PTX JIT compilation failed\n"
+        "ptxas: too many registers"
+    )
+
+
+def test_refused_ptx_never_gets_to_the_driver() -> None:
+    stand_in = StandIn()
+    with pytest.raises(PtxError, match="is not allowed"):
+        CudaDevice(stand_in).load(DOUBLE.replace("mad.lo.u32", "mad.sat.u32"))
+    assert "cuModuleLoadDataEx" not in stand_in.calls
+
+
+def test_an_old_gpu_is_refused() -> None:
+    with pytest.raises(NodeError, match=r"the GPU has compute capability 5\.0; 5\.2 is needed"):
+        CudaDevice(StandIn(capability=(5, 0)))
+
+
+def test_no_driver(fat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "LIBRARY", "libnothing.so.1")
+    with pytest.raises(NodeError, match=r"no NVIDIA driver can be loaded .*use the device ptx-sim"):
+        aivmc.load(fat, device="cuda")
+
+
+def test_a_kernel_without_code_for_a_device(tmp_path: Path, fat: Path) -> None:
+    aivmc.compile(small_model()).save(tmp_path / "cpu.aivm")
+    with pytest.raises(NodeError, match=r"cuda runs the target cuda, .* has only x86-64-v3"):
+        aivmc.load(tmp_path / "cpu.aivm", device="cuda")
+    aivmc.compile(small_model(), "cuda").save(tmp_path / "gpu.aivm")
+    with pytest.raises(NodeError, match=r"no CPU runs this code; .* devices ptx-sim, cuda"):
+        aivmc.load(tmp_path / "gpu.aivm")
+    with pytest.raises(NodeError, match="no device 'tpu': choose cpu or ptx-sim, cuda"):
+        aivmc.load(fat, device="tpu")
+
+
+def test_one_semantic_identity_whatever_the_targets(fat: Path, tmp_path: Path) -> None:
+    kernels = [aivmc.compile(small_model(), target) for target in ("cpu", "cuda")]
+    semantic = {k.file.manifest.semantic for k in (*kernels, aivmc.load(fat))}
+    assert len(semantic) == 1
+    assert len({k.identity for k in kernels}) == 2
+
+
+def test_corrupted_ptx_is_refused(fat: Path) -> None:
+    with aivmc.load(fat) as loaded:
+        code = bytes(loaded.file.members["targets/cuda/kernel.ptx"])
+
+        plan = LaunchPlan.from_json(loaded.file.json("targets/cuda/plan.json"))
+        stand_in = StandIn()
+        for broken in (code[:-40], code.replace(b".rn.", b"."), b"\xff" + code):
+            with pytest.raises(IntegrityError, match="PTX is"):
+                DeviceExecutor(
+                    loaded.signature, plan, broken, loaded.file.arrays(), CudaDevice(stand_in)
+                )
+        assert "cuModuleLoadDataEx" not in stand_in.calls
