@@ -10,7 +10,7 @@ from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
 from aivmc.backends.cpu.audit import AuditReport, audit_entry, audit_ir
 from aivmc.backends.cpu.contraction import needs_control
 from aivmc.backends.cpu.entry import Step, build_entry
-from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_control, emit_object
+from aivmc.backends.cpu.llvm import compile_functions, emit_assembly, emit_controls, emit_object
 from aivmc.backends.cpu.lower import lower, weights_packing
 from aivmc.backends.cpu.machine_audit import audit_machine_code
 from aivmc.backends.cpu.targets import CpuTarget, resolve
@@ -71,8 +71,8 @@ def _audit(
         for text, report in zip(kernels, reports)
         if any(map(needs_control, report.functions.values()))
     ]
-    control = emit_control(unclear, target) if unclear else None
-    machine = audit_machine_code(code, entry_ir + kernel_ir, control)
+    controls = emit_controls(unclear, target)
+    machine = audit_machine_code(code, entry_ir + kernel_ir, controls)
     return {
         "control": {"functions": len(unclear)},
         "llvm": kernel_ir.counts,

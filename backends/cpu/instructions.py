@@ -21,15 +21,12 @@ Need = str  # a key of AuditReport.functions; "" for none
 @dataclass(frozen=True)
 class Architecture:
     """``allowed`` has the instructions and what each needs. An operand that matches ``refused``
-    makes any instruction refused. ``padding`` may lie between functions. ``sums`` are the additions
-    and subtractions of floats, of which contraction takes one for each fused multiply-add; empty
-    for a processor that chooses values by branches, where LLVM may repeat what comes before one."""
+    makes any instruction refused. ``padding`` may lie between functions."""
 
     disassembler: tuple[int, int]  # of capstone: architecture, mode
     allowed: Mapping[str, Need]
     refused: re.Pattern[str]
     padding: frozenset[str]
-    sums: frozenset[str]
 
     @property
     def fused(self) -> frozenset[str]:
@@ -106,7 +103,6 @@ _X86_INTEGERS = _words(
     "plzcnt{d,q} popcnt{b,w,d,q} pconflict{d,q} pdpbusd pdpwssd",
 )
 _X86_FMA = _words("f{,n}m{add,sub}{132,213,231}{ps,pd,ss,sd} fm{addsub,subadd}{132,213,231}{ps,pd}")
-_X86_SUMS = _words("{add,sub}{ps,pd,ss,sd} h{add,sub}{ps,pd} addsub{ps,pd}")
 
 
 def _with_avx(words: Iterable[str]) -> list[str]:
@@ -130,7 +126,6 @@ _X86 = Architecture(
     # nearest (0) or as the environment says (4).
     refused=re.compile(r"\bmm\d|\bst\(|\{r[duz]-sae\}|^v?cvtps2ph .*, (?![04]$)\w+$"),
     padding=frozenset(["nop", "int3"]),
-    sums=frozenset(_with_avx(_X86_SUMS)),
 )
 
 
@@ -176,7 +171,6 @@ _A64 = Architecture(
     },
     refused=re.compile(r"^m(?:sr|rs) (?!.*\bfpcr\b)"),
     padding=frozenset(["nop"]),
-    sums=frozenset(["fadd", "fsub", "fabd", "faddp"]),
 )
 
 
@@ -214,7 +208,6 @@ _RV64 = Architecture(
     # A conversion to an integer may truncate; nothing else may say how it rounds.
     refused=re.compile(r"^(?!fcvt\.[wl]u?\.)f.*, r(?:tz|dn|up|mm)$"),
     padding=frozenset(["nop", "c.nop", "c.unimp", "unimp"]),
-    sums=frozenset(),
 )
 
 ARCHITECTURES = {62: _X86, 183: _A64, 243: _RV64}

@@ -70,10 +70,14 @@ def emit_object(ir_modules: Sequence[str], target: CpuTarget) -> bytes:
     return code
 
 
-def emit_control(ir_modules: Sequence[str], target: CpuTarget) -> bytes:
+def emit_controls(ir_modules: Sequence[str], target: CpuTarget) -> list[bytes]:
     """The object code of these modules without their fused multiply-adds, for the audit
     (:mod:`aivmc.backends.cpu.contraction`)."""
-    module, machine = _link([without_fused(text) for text in ir_modules], target)
+    return [_emit_control(texts, target) for texts in zip(*map(without_fused, ir_modules))]
+
+
+def _emit_control(ir_modules: Sequence[str], target: CpuTarget) -> bytes:
+    module, machine = _link(ir_modules, target)
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
     passes.add_global_dead_code_eliminate_pass()

@@ -3,15 +3,15 @@
 Every executable byte is disassembled. Each instruction is on the whitelist of its architecture,
 and what may only come from one construct of the IR (fused multiply-adds, square roots, divisions,
 writes of the floating-point environment, indirect calls) is only in functions whose IR has that.
-No fused multiply-add was made of a product and a sum: where the IR has all three, the control
-(:mod:`aivmc.backends.cpu.contraction`) shows it. The object imports ``memcpy`` and its kin, nothing
+No fused multiply-add was made of a product and a sum: where the IR has all three, the controls
+(:mod:`aivmc.backends.cpu.contraction`) show it. The object imports ``memcpy`` and its kin, nothing
 else.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -39,17 +39,17 @@ def audit_imports(code: bytes) -> None:
 
 
 def audit_machine_code(
-    code: bytes, ir: AuditReport, control: bytes | None = None
+    code: bytes, ir: AuditReport, controls: Sequence[bytes] = ()
 ) -> dict[str, int]:
     """Check an ELF64 object made from the IR of this report; the number of its instructions by
-    name, sorted. ``control`` is the object of the functions that need one. ``AuditError`` names
+    name, sorted. ``controls`` are objects of the functions that need them. ``AuditError`` names
     function, offset and instruction."""
     audit_imports(code)
     parsed = ObjectCode(code)
     architecture = ARCHITECTURES.get(parsed.machine)
     if architecture is None:
         raise AuditError(f"there is no list of instructions for machine {parsed.machine} of ELF")
-    controls = _control_counts(control, architecture)
+    contracted = _contracted(controls, architecture)
     total: Counter[str] = Counter()
     for piece in parsed.code():
         instructions = list(_disassemble(piece, architecture))
@@ -61,17 +61,18 @@ def audit_machine_code(
             raise AuditError(f"the object has a function that its IR doesn't have: {piece.name}")
         _audit_instructions(piece, instructions, architecture, has)
         counts = _count(instructions)
-        _audit_fused(piece.name, counts, controls.get(piece.name), architecture, has)
+        _audit_fused(piece.name, counts, contracted.get(piece.name), architecture, has)
         total += counts
     return dict(sorted(total.items()))
 
 
-def _control_counts(
-    control: bytes | None, architecture: Architecture
-) -> dict[str, Mapping[str, int]]:
-    """For each function of the control the number of its instructions by name."""
-    pieces = ObjectCode(control).code() if control is not None else ()
-    return {p.name: _count(_disassemble(p, architecture)) for p in pieces if p.name}
+def _contracted(controls: Iterable[bytes], architecture: Architecture) -> dict[str, int]:
+    """For each function of the controls how many fused multiply-adds it has there."""
+    contracted: Counter[str] = Counter()
+    for piece in (piece for control in controls for piece in ObjectCode(control).code()):
+        counts = _count(_disassemble(piece, architecture))
+        contracted[piece.name] += _sum(counts, architecture.fused)
+    return contracted
 
 
 def _audit_instructions(
@@ -90,7 +91,7 @@ def _audit_instructions(
 def _audit_fused(
     name: str,
     counts: Mapping[str, int],
-    control: Mapping[str, int] | None,
+    contracted: int | None,
     architecture: Architecture,
     has: Mapping[str, int],
 ) -> None:
@@ -99,15 +100,11 @@ def _audit_fused(
         raise AuditError(f"generated code: {name} fuses nothing where its IR has llvm.fma")
     if not needs_control(has):
         return
-    if control is None:
+    if contracted is None:
         raise AuditError(f"generated code: {name} has no control that tells what it fuses")
-    contracted = _sum(control, architecture.fused) or (
-        _sum(control, architecture.sums) - _sum(counts, architecture.sums)
-    )
-    if contracted > 0:
+    if contracted:
         raise AuditError(
-            f"generated code: {name} has {contracted} fused multiply-adds that were made of a "
-            "product and a sum"
+            f"generated code: {name} has fused multiply-adds that were made of a product and a sum"
         )
 
 

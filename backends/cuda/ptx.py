@@ -19,6 +19,7 @@ from aivmc.backends.cuda.lower import GpuFunction
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.ptx.gate import AdmittedModule, admit
 from aivmc.ptx.parser import parse
+from aivmc.ptx.syntax import Kernel
 
 ALIGNMENT = 64  # of every buffer
 _SHARED_ALIGNMENT = 128
@@ -54,16 +55,20 @@ def emit_ptx(functions: Sequence[tuple[GpuFunction, str]], target: CudaTarget) -
 def _require_fused_as_written(text: str, admitted: AdmittedModule, machine: Any) -> None:
     """No fused multiply-add in PTX was made of a product and a sum: without those of the IR
     ``text``, there is none (:mod:`aivmc.backends.cpu.contraction`)."""
-    kernels = admitted.module.kernels
+    built: list[Mapping[str, Kernel]] = [admitted.module.kernels]
     if "@llvm.fma." in text:
-        control = llvm.parse_assembly(without_fused(text))
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_always_inliner_pass()
-        passes.run(control, llvm.create_pass_builder(machine, _tuning()))
-        kernels = parse(str(machine.emit_assembly(control))).kernels
-    for name, kernel in kernels.items():
+        built = [_control(without, machine) for without in without_fused(text)]
+    for name, kernel in (item for kernels in built for item in kernels.items()):
         if any(i.opcode.startswith("fma.") for i in kernel.instructions):
             raise AuditError(f"{name}: LLVM has made a fused multiply-add of a product and a sum")
+
+
+def _control(text: str, machine: Any) -> Mapping[str, Kernel]:
+    module = llvm.parse_assembly(text)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.run(module, llvm.create_pass_builder(machine, _tuning()))
+    return parse(str(machine.emit_assembly(module))).kernels
 
 
 def _tuning() -> Any:
