@@ -9,7 +9,6 @@ that LLVM turns back into single instructions. Integer data wraps, so it goes th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import wraps
 from typing import Any
 
 from tvm import tirx
@@ -17,6 +16,7 @@ from tvm import tirx
 from aivmc.backends import emit_float
 from aivmc.ir import dims as ir_dims
 from aivmc.ir.dims import Dim, FloorDiv, Max, Symbol
+from aivmc.ir.elementary import ELEMENTARY
 from aivmc.ir.numpy_emit import NumpyEmit
 from aivmc.ir.types import DType
 
@@ -132,7 +132,7 @@ class TirEmit:
         self.symbols = symbols
         self._bind = bind
         self._sizes = sizes
-        self._lacks, self._permute = lacks, permute  # of CpuTarget
+        self.lacks, self._permute = lacks, permute  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -254,7 +254,7 @@ class TirEmit:
         return self._to_whole(emit_float.rint, "llvm.roundeven", x)
 
     def _to_whole(self, definition: Callable[..., Expr], intrinsic: str, x: Expr) -> Expr:
-        return definition(self, x) if "rounding" in self._lacks else self._call(intrinsic, x)
+        return definition(self, x) if "rounding" in self.lacks else self._call(intrinsic, x)
 
     def maximum(self, a: Expr, b: Expr) -> Expr:
         if self.dtype(a).is_float:
@@ -386,6 +386,9 @@ class TirEmit:
         ]
         return tirx.Shuffle(found, _numbers(range(lanes)))
 
+    def elementary(self, name: str, *xs: Expr) -> Expr:
+        return ELEMENTARY[name, self.dtype(xs[0])](self, *xs)
+
     def cast(self, x: Expr, dtype: DType) -> Expr:
         source = self.dtype(x)
         if source is dtype:
@@ -400,7 +403,7 @@ class TirEmit:
             return self.not_(self.eq(x, self._like(0, x)))
         if source.is_float and dtype.is_integer:
             return self._saturating(x, dtype)
-        if source is DType.F16 and "half" in self._lacks:
+        if source is DType.F16 and "half" in self.lacks:
             return self.cast(self._decoded(x), dtype)
         if dtype.is_float and dtype.bits < 32:
             return self._narrowed(x, dtype)
@@ -442,7 +445,7 @@ class TirEmit:
             x = emit_float.to_odd(self, x)
         if dtype is DType.BF16:
             return emit_float.to_bf16(self, x)
-        if dtype is not DType.F16 or "half" in self._lacks:
+        if dtype is not DType.F16 or "half" in self.lacks:
             code = emit_float.encode(self, x, dtype)
             return self.bitcast(self.cast(code, CODES.get(dtype, DType.U16)), dtype)
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)
@@ -451,7 +454,7 @@ class TirEmit:
         name = "llvm.fptosi.sat" if dtype.is_signed else "llvm.fptoui.sat"
         if self.dtype(x).bits < 32:
             x = self.cast(x, DType.F32)
-        if self.dtype(x) is DType.F32 and dtype.bits <= 16 and "rounding" not in self._lacks:
+        if self.dtype(x) is DType.F32 and dtype.bits <= 16 and "rounding" not in self.lacks:
             return emit_float.to_small_integer(self, x, dtype)
         return tirx.call_llvm_pure_intrin(tir_type(dtype, lanes_of(x)), name, x)
 
@@ -497,31 +500,6 @@ class TirEmit:
         bits = self._bits_type(dtype)
         changed = getattr(self, op)(self.bitcast(x, bits), self.const(mask, bits))
         return self.bitcast(changed, dtype)
-
-
-class ScopedEmit(TirEmit):
-    """A ``TirEmit`` whose every result is kept in one scope. TVM walks expressions as trees:
-    one that a definition uses twice would be walked, and copied, twice."""
-
-    def __init__(self, emit: TirEmit, bind: Callable[[Expr], Expr]) -> None:
-        self.__dict__.update(emit.__dict__)
-        self._keep = bind
-
-
-def _kept(operation: Callable[..., Expr]) -> Callable[..., Expr]:
-    @wraps(operation)
-    def keeping(self: ScopedEmit, *operands: Any) -> Expr:
-        return self._keep(operation(self, *operands))
-
-    return keeping
-
-
-for _name in (
-    *("add", "sub", "mul", "div", "rem", "fma", "sqrt", "neg", "abs", "floor", "ceil", "trunc"),
-    *("rint", "maximum", "minimum", "lt", "le", "eq", "is_nan", "and_", "or_", "xor", "not_"),
-    *("shl", "shr", "select", "lookup", "cast", "bitcast"),
-):
-    setattr(ScopedEmit, _name, _kept(getattr(TirEmit, _name)))
 
 
 _INFINITY_BITS = {

@@ -76,6 +76,9 @@ class Emit(Protocol):
     def lookup(self, table: Sequence[float], index: Scalar) -> Scalar:
         """The f64 constant ``table[index mod 8]`` of eight; ``index`` is an i64."""
 
+    def elementary(self, name: str, *xs: Scalar) -> Scalar:
+        """An elementary function of f32 or f64: what its definition in ``ir/elementary`` gives."""
+
     def cast(self, x: Scalar, dtype: DType) -> Scalar:
         """Numeric conversion: nearest even; float to int truncates, saturates, NaN gives 0;
         to bool is ``x != 0`` (true for NaN); between integers wraps."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aivmc.ir.dims import Dim, evaluate
+from aivmc.ir.elementary import ELEMENTARY
 from aivmc.ir.numpy_float import (
     Array,
     float_to_integer,
@@ -209,6 +210,9 @@ class NumpyEmit:
         if len(table) != 8 or index.dtype != np.int64:
             raise TypeError(f"lookup needs 8 constants and i64, not {len(table)}, {index.dtype}")
         return np.array(table, np.float64)[index & 7]
+
+    def elementary(self, name: str, *xs: Array) -> Array:
+        return ELEMENTARY[name, self.dtype(xs[0])](self, *xs)
 
     @_quiet
     def cast(self, x: Array, dtype: DType) -> Array:

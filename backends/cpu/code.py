@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce, wraps
 from typing import Any
 
 from tvm import tirx
@@ -11,10 +12,10 @@ from tvm.ir import PointerType, PrimType
 from tvm.sym import Analyzer
 
 from aivmc.backends.cpu.targets import CodeTarget
+from aivmc.backends.double_float import functions as double_float
 from aivmc.backends.tir_emit import (
     CODES,
     Expr,
-    ScopedEmit,
     TirEmit,
     code_of,
     coded,
@@ -112,6 +113,23 @@ class Code:
         then(yes)
         other(no)
         self.statements.append(tirx.IfThenElse(condition, yes.statement(), no.statement()))
+
+    def unless(self, condition: Expr, x: Expr, other: Callable[[Code], Expr]) -> Expr:
+        """``x``, or in lanes without the ``condition`` what ``other`` computes: in a branch, which is
+        taken where there is such a lane."""
+        lanes = lanes_of(x)
+        holds, place = self.array(lanes, DType.BOOL), self.array(lanes, dtype_of(x))
+        holds.store(self, i64(0), condition)
+        place.store(self, i64(0), x)
+        bytes_ = (tirx.BufferLoad(holds.buffer, [i64(lane)]) for lane in range(lanes))
+        all_hold = reduce(tirx.bitwise_and, bytes_)
+
+        def branch(scope: Code) -> None:
+            kept, value = holds.load(i64(0), lanes), splat(other(scope), lanes)
+            place.store(scope, i64(0), tirx.Select(kept, place.load(i64(0), lanes), value))
+
+        self.when(tirx.EQ(all_hold, tirx.const(0, "uint8")), branch)
+        return place.load(i64(0), lanes)
 
     def array(self, size: int, dtype: DType) -> Array:
         """An array on the stack, which LLVM keeps in registers where its indexes are constant."""
@@ -318,6 +336,41 @@ def _not_negative(x: Expr) -> Expr:
     return tirx.max(x, i64(0))
 
 
+class ScopedEmit(TirEmit):
+    """A ``TirEmit`` whose every result is kept in one scope. TVM walks expressions as trees:
+    one that a definition uses twice would be walked, and copied, twice."""
+
+    def __init__(self, emit: TirEmit, code: Code) -> None:
+        self.__dict__.update(emit.__dict__)
+        self._code = code
+
+    def elementary(self, name: str, *xs: Expr) -> Expr:
+        """Where f64 is slow, by f32 alone if that decides the result."""
+        is_slow = "f64" in self.lacks and self.dtype(xs[0]) is DType.F32
+        if not is_slow or name not in double_float.FUNCTIONS:
+            return super().elementary(name, *xs)
+        result, decided = double_float.FUNCTIONS[name](self, *xs)
+        return self._code.unless(
+            decided, result, lambda scope: TirEmit.elementary(ScopedEmit(self, scope), name, *xs)
+        )
+
+
+def _kept(operation: Callable[..., Expr]) -> Callable[..., Expr]:
+    @wraps(operation)
+    def keeping(self: ScopedEmit, *operands: Any) -> Expr:
+        return self._code.keep(operation(self, *operands))
+
+    return keeping
+
+
+for _name in (
+    *("add", "sub", "mul", "div", "rem", "fma", "sqrt", "neg", "abs", "floor", "ceil", "trunc"),
+    *("rint", "maximum", "minimum", "lt", "le", "eq", "is_nan", "and_", "or_", "xor", "not_"),
+    *("shl", "shr", "select", "lookup", "cast", "bitcast"),
+):
+    setattr(ScopedEmit, _name, _kept(getattr(TirEmit, _name)))
+
+
 class Elements:
     """Elements of a region's values, computed in one scope; each is computed once.
 
@@ -332,7 +385,7 @@ class Elements:
         known: Mapping[Value, Callable[[Sequence[Expr]], Expr]],
     ) -> None:
         self.code = code
-        self.emit = ScopedEmit(emit, code.keep)
+        self.emit = ScopedEmit(emit, code)
         self.known = known
         self._makers = {v: op for op in region.body for v in op.results}
         self._done: dict[tuple[Value, tuple[int, ...]], Expr] = {}

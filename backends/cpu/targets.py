@@ -43,7 +43,8 @@ class CodeTarget(Protocol):
 CODE_OPTIONS = {"opt": 3, "reloc": "pic", "codemodel": "default"}
 """What LLVM's code generator is told beside the target."""
 
-LACKING = ("fma", "half", "rounding")  # a * b + c; f16 to f32 and back; to whole floats
+# a * b + c; f16 to f32 and back; to whole floats; f64 at a speed like that of f32
+LACKING = ("fma", "half", "rounding", "f64")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class CpuTarget:
     vector_bits: int
     registers: int  # architectural vector registers
     requires: tuple[str, ...]  # CPU features, named as LLVM names the host's; or an architecture
-    lacks: tuple[str, ...] = ()  # instructions that are emulated, of LACKING
+    lacks: tuple[str, ...] = ()  # instructions that are emulated or avoided, of LACKING
     permute: str = ""  # the intrinsic that takes 8 elements of 8 f64 by 8 i64, mod 8
 
     @property

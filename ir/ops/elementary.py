@@ -27,7 +27,7 @@ class Pow(_Elementary):
     operands = ("a", "b")
 
     def scalar(self, emit: Emit, a: Scalar, b: Scalar) -> Scalar:
-        return ELEMENTARY["pow", emit.dtype(a)](emit, a, b)
+        return emit.elementary("pow", a, b)
 
 
 def _define_unary(name: str) -> None:
@@ -36,7 +36,7 @@ def _define_unary(name: str) -> None:
         one_nan = True
 
         def scalar(self, emit: Emit, x: Scalar) -> Scalar:
-            return ELEMENTARY[name, emit.dtype(x)](emit, x)
+            return emit.elementary(name, x)
 
     Unary.name = f"det.{name}"
     Unary.__name__ = Unary.__qualname__ = name.title().replace("_", "")

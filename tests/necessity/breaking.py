@@ -13,10 +13,10 @@ from tvm import tirx
 
 from aivmc.backends.cpu import entry, generate, llvm
 from aivmc.backends.cpu.audit import AuditReport, audit_ir
-from aivmc.backends.cpu.code import Code
+from aivmc.backends.cpu.code import Code, ScopedEmit
 from aivmc.backends.cpu.lower import lower as lower_op
 from aivmc.backends.cpu.schedules import direct, inner_product, order
-from aivmc.backends.tir_emit import ScopedEmit, TirEmit, i64
+from aivmc.backends.tir_emit import TirEmit, i64
 from aivmc.ir.core import Op
 from aivmc.ir.definition import definition
 from aivmc.ir.elementary import _common, exponential
