@@ -115,8 +115,8 @@ class Code:
         self.statements.append(tirx.IfThenElse(condition, yes.statement(), no.statement()))
 
     def unless(self, condition: Expr, x: Expr, other: Callable[[Code], Expr]) -> Expr:
-        """``x``, or in lanes without the ``condition`` what ``other`` computes: in a branch, which is
-        taken where there is such a lane."""
+        """``x``, or in lanes without the ``condition`` what ``other`` computes, in a branch that is
+        taken where there are such lanes."""
         lanes = lanes_of(x)
         holds, place = self.array(lanes, DType.BOOL), self.array(lanes, dtype_of(x))
         holds.store(self, i64(0), condition)

@@ -1,8 +1,11 @@
-"""The GPU target: one PTX text for every NVIDIA GPU from Maxwell (sm_52) on."""
+"""GPU targets: one PTX text for every NVIDIA GPU from Maxwell (sm_52) on.
+
+``:slow-f64`` at the end of a name is for GPUs whose f64 is much slower than their f32.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,5 @@ CUDA = CudaTarget(
     system="cuda",
     abi="ptx",
 )
+SLOW_F64 = replace(CUDA, name=f"{CUDA.name}:slow-f64", lacks=("f64",))
+TARGETS = {target.name: target for target in (CUDA, SLOW_F64)}

@@ -45,8 +45,8 @@ from aivmc.ir.types import DType
 
 Decided = tuple[Scalar, Scalar]
 
-EXP_ERROR = 2.0**-40
-EXPM1_ERROR = 2.0**-39
+EXP_ERROR = 1.5 * 2.0**-40
+EXPM1_ERROR = 1.5 * 2.0**-39
 GELU_ERROR = 1.5 * 2.0**-37
 
 _ROUNDER = 1.5 * 2.0**23  # added to a number below 2^22, it leaves an integer as the low bits
@@ -113,7 +113,7 @@ def gelu_tanh(e: Emit, x: Scalar) -> Decided:
     slope_pair = slope, e.add(rest, e.add(cubic[1], linear[1]))
     y, rest = scaled(e, slope_pair, e.neg(bounded))
     k, (high, low) = _reduced(e, y)
-    m = _exp(e, quick_two_sum(e, high, e.add(low, rest)))
+    m = _exp(e, two_sum(e, high, e.add(low, rest)))
     result, sure = _logistic(e, x, k, m, a, GELU_ERROR)
     return _signed(e, x, *_zero_below(e, x, -10.8, result, e.and_(sure, greater(e, x, -10.0))))
 

@@ -47,7 +47,7 @@ def constants() -> list[tuple[str, str, Any]]:
     rest = tuple(float(nearest(c)) for c in cubic[_PAIRS:])
     slope = 2 * mpmath.sqrt(2 / mpmath.pi)
     return [
-        ("LOG2_E", "1 / log 2", *parts(1 / mpmath.log(2), 24)),
+        ("LOG2_E", "1 / log 2", float(nearest(1 / mpmath.log(2)))),
         ("LN_2_PARTS", "log 2 in parts of 16, 16 and 24 bits", parts(mpmath.log(2), 16, 16, 24)),
         ("LN_2", "log 2 as a pair", parts(mpmath.log(2), 24, 24)),
         ("EXP_PAIRS", "(e^r - 1 - r - r^2/2) / r^3: the first coefficients as pairs", pairs),
