@@ -46,7 +46,7 @@ from aivmc.ir.types import DType
 Decided = tuple[Scalar, Scalar]
 
 EXP_ERROR = 1.5 * 2.0**-40
-EXPM1_ERROR = 1.5 * 2.0**-39
+EXPM1_ERROR = 2.0**-38
 GELU_ERROR = 1.5 * 2.0**-37
 
 _ROUNDER = 1.5 * 2.0**23  # added to a number below 2^22, it leaves an integer as the low bits
