@@ -75,7 +75,7 @@ def _checked(name: str, good: str, action: Callable[[], None]) -> Result:
 
 def _selftest(kernel: KernelFile, target: str) -> Result:
     name = f"self-test of {target}"
-    device = next((d for d, runs in DEVICES.items() if runs == target), CPU)
+    device = next((d for d, runs in DEVICES.items() if runs == target.partition(":")[0]), CPU)
     missing = missing_features(kernel.manifest.targets[target].requires)
     if missing and device == CPU:
         return Result(name, None, f"this node lacks {', '.join(missing)}")

@@ -162,9 +162,9 @@ def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str
     if wanted is not None and wanted not in targets:
         raise NodeError(f"the kernel has no target {wanted!r}; it has {', '.join(sorted(targets))}")
     asked = {wanted: targets[wanted]} if wanted is not None else targets
-    asked = {name: t for name, t in asked.items() if name not in DEVICES.values()}
+    asked = {name: t for name, t in asked.items() if _kind(name) not in DEVICES.values()}
     if not asked:
-        devices = ", ".join(d for d, name in DEVICES.items() if name in targets)
+        devices = ", ".join(d for d, kind in DEVICES.items() if kind in map(_kind, targets))
         raise NodeError(f"no CPU runs this code; there are the devices {devices} for it")
     missing = {name: missing_features(t.requires) for name, t in asked.items()}
     good = [name for name, features in missing.items() if not features]
@@ -194,8 +194,15 @@ def device_target(targets: Mapping[str, Target], device: str) -> str:
     no code for it."""
     if device not in DEVICES:
         raise NodeError(f"there is no device {device!r}: choose {CPU} or {', '.join(DEVICES)}")
-    name = DEVICES[device]
-    if name not in targets:
+    found = [name for name in sorted(targets) if _kind(name) == DEVICES[device]]
+    if not found:
         listed = ", ".join(sorted(targets))
-        raise NodeError(f"{device} runs the target {name}, and the kernel has only {listed}")
-    return name
+        raise NodeError(
+            f"{device} runs the target {DEVICES[device]}, and the kernel has only {listed}"
+        )
+    return found[0]
+
+
+def _kind(target: str) -> str:
+    """A target's name without its options."""
+    return target.partition(":")[0]

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from aivmc.kernel_file.reader import open_kernel
 from tests.cli.test_cli import X, good, good_json, refused
 from tests.small_model import small_model
 
@@ -33,6 +34,22 @@ def test_run_on_the_simulated_gpu(folder: Path, tmp_path: Path) -> None:
         )
         outputs.append((data["outputs"], out.read_bytes()))
     assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_code_for_slow_f64_has_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    kernel, model = tmp_path / "slow.aivm", folder / "model.onnx"
+    data = good_json("compile", model, "-t", "cuda:slow-f64", "-o", kernel)
+    assert data["targets"] == ["cuda:slow-f64"]
+    ways = ((kernel, "ptx-sim"), (folder / "fat.aivm", "cpu"))
+    slow, cpu = (
+        good_json("run", k, "--inputs", folder / "in.npz", "--output", tmp_path / d, "--device", d)
+        for k, d in ways
+    )
+    assert slow["outputs"] == cpu["outputs"]
+    semantic = [open_kernel(k).manifest.semantic for k, _ in ways]
+    assert semantic[0] == semantic[1]
+    checks = good_json("verify", kernel, model)["checks"]
+    assert {c["check"]: c["passed"] for c in checks}["self-test of cuda:slow-f64"] is True
 
 
 def test_devices_that_are_not_there(folder: Path, tmp_path: Path) -> None:
