@@ -132,7 +132,7 @@ class TirEmit:
         self.symbols = symbols
         self._bind = bind
         self._sizes = sizes
-        self.lacks, self._permute = lacks, permute  # of CpuTarget
+        self._lacks, self._permute = lacks, permute  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
     def dtype(self, x: Expr) -> DType:
@@ -254,7 +254,7 @@ class TirEmit:
         return self._to_whole(emit_float.rint, "llvm.roundeven", x)
 
     def _to_whole(self, definition: Callable[..., Expr], intrinsic: str, x: Expr) -> Expr:
-        return definition(self, x) if "rounding" in self.lacks else self._call(intrinsic, x)
+        return definition(self, x) if "rounding" in self._lacks else self._call(intrinsic, x)
 
     def maximum(self, a: Expr, b: Expr) -> Expr:
         if self.dtype(a).is_float:
@@ -403,7 +403,7 @@ class TirEmit:
             return self.not_(self.eq(x, self._like(0, x)))
         if source.is_float and dtype.is_integer:
             return self._saturating(x, dtype)
-        if source is DType.F16 and "half" in self.lacks:
+        if source is DType.F16 and "half" in self._lacks:
             return self.cast(self._decoded(x), dtype)
         if dtype.is_float and dtype.bits < 32:
             return self._narrowed(x, dtype)
@@ -445,7 +445,7 @@ class TirEmit:
             x = emit_float.to_odd(self, x)
         if dtype is DType.BF16:
             return emit_float.to_bf16(self, x)
-        if dtype is not DType.F16 or "half" in self.lacks:
+        if dtype is not DType.F16 or "half" in self._lacks:
             code = emit_float.encode(self, x, dtype)
             return self.bitcast(self.cast(code, CODES.get(dtype, DType.U16)), dtype)
         return x if self.dtype(x) is dtype else tirx.Cast(tir_type(dtype, lanes_of(x)), x)
@@ -454,7 +454,7 @@ class TirEmit:
         name = "llvm.fptosi.sat" if dtype.is_signed else "llvm.fptoui.sat"
         if self.dtype(x).bits < 32:
             x = self.cast(x, DType.F32)
-        if self.dtype(x) is DType.F32 and dtype.bits <= 16 and "rounding" not in self.lacks:
+        if self.dtype(x) is DType.F32 and dtype.bits <= 16 and "rounding" not in self._lacks:
             return emit_float.to_small_integer(self, x, dtype)
         return tirx.call_llvm_pure_intrin(tir_type(dtype, lanes_of(x)), name, x)
 

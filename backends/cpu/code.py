@@ -121,8 +121,8 @@ class Code:
         holds, place = self.array(lanes, DType.BOOL), self.array(lanes, dtype_of(x))
         holds.store(self, i64(0), condition)
         place.store(self, i64(0), x)
-        bytes_ = (tirx.BufferLoad(holds.buffer, [i64(lane)]) for lane in range(lanes))
-        all_hold = reduce(tirx.bitwise_and, bytes_)
+        flags = (tirx.BufferLoad(holds.buffer, [i64(lane)]) for lane in range(lanes))
+        all_hold = reduce(tirx.bitwise_and, flags)
 
         def branch(scope: Code) -> None:
             kept, value = holds.load(i64(0), lanes), splat(other(scope), lanes)
@@ -346,7 +346,7 @@ class ScopedEmit(TirEmit):
 
     def elementary(self, name: str, *xs: Expr) -> Expr:
         """Where f64 is slow, by f32 alone if that decides the result."""
-        is_slow = "f64" in self.lacks and self.dtype(xs[0]) is DType.F32
+        is_slow = "f64" in self._lacks and self.dtype(xs[0]) is DType.F32
         if not is_slow or name not in double_float.FUNCTIONS:
             return super().elementary(name, *xs)
         result, decided = double_float.FUNCTIONS[name](self, *xs)
