@@ -57,7 +57,7 @@ def false_execution(folder: Path, leaf: int) -> Execution:
     liar = Liar(leaf)
     outputs = session.again(X, None, None, liar)
     assert done.trace is not None
-    return replace(done, outputs=outputs, trace=replace(done.trace, digests=tuple(liar.digests)))
+    return replace(done, outputs=outputs, trace=replace(done.trace, digests=liar.digests))
 
 
 def bisect(folder: Path, a: str = "a", b: str = "b") -> tuple[object, ...]:

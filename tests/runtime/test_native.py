@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,50 @@ def test_steps_see_all_of_the_steps_before(threads: int, n: int) -> None:
         got = run_rotations(kernel, steps, n)
         assert (got == (np.arange(n) + steps) % n + steps).all()
     kernel.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 64])
+def test_parts_see_each_traced_step(threads: int, n: int) -> None:
+    """After every step, some of them thread 0's alone, and all parts before the next step."""
+    steps = 17
+    code = kernel_code(tuple(replace(s, traced=i % 3 != 1) for i, s in enumerate(rotations(steps))))
+    kernel = NativeKernel(code, buffers=2, dims=1, steps=steps, threads=threads)
+    buffers = np.arange(n), np.zeros(n, np.int64)
+    addresses = tuple(b.ctypes.data for b in buffers)
+    expected = [(np.arange(n) + i) % n + i for i in range(steps + 1)]
+    for _ in range(20):
+        buffers[0][:] = np.arange(n)
+        seen = []
+
+        def look(step: int, part: int) -> None:
+            good = (buffers[(step + 1) % 2] == expected[step + 1]).all()
+            seen.append((step, part, bool(good)))  # noqa: B023
+
+        parts = [[partial(look, step, part) for part in range(step % 4)] for step in range(steps)]
+        kernel.run(addresses, (n,), (n,) * steps, parts=parts)
+        assert sorted(seen) == [
+            (step, part, True) for step in range(steps) if step % 3 != 1 for part in range(step % 4)
+        ]
+        assert [step for step, _, _ in seen] == sorted(step for step, _, _ in seen)
+        assert (run_rotations(kernel, steps, n) == expected[steps]).all()
+    kernel.close()
+
+
+def test_an_error_of_a_part_ends_up_here() -> None:
+    steps = rotations(2)
+    code = kernel_code(tuple(replace(s, traced=True) for s in steps))
+    for threads in (1, 2):
+        kernel = NativeKernel(code, buffers=2, dims=1, steps=2, threads=threads)
+        a, b = np.arange(4), np.zeros(4, np.int64)
+
+        def fail() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            kernel.run((a.ctypes.data, b.ctypes.data), (4,), (4, 4), parts=[[fail], []])
+        assert (run_rotations(kernel, 2, 4) == (np.arange(4) + 2) % 4 + 2).all()
+        kernel.close()
 
 
 def test_many_small_runs_on_more_threads_than_cores() -> None:
