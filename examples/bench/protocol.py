@@ -39,8 +39,10 @@ SMALL = 1000  # calls of a kernel that does next to nothing
 Call = Callable[[], object]
 
 
-def medians(calls: Mapping[str, Call], rounds: int, seconds: float = 1e9) -> dict[str, float]:
-    """Seconds by name; the calls take turns until rounds or seconds are up."""
+def interleaved(
+    calls: Mapping[str, Call], rounds: int, seconds: float = 1e9
+) -> dict[str, list[float]]:
+    """Seconds of each round by name; the calls take turns until rounds or seconds are up."""
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -50,7 +52,7 @@ def medians(calls: Mapping[str, Call], rounds: int, seconds: float = 1e9) -> dic
             break
         for name, call in calls.items():
             times[name].append(seconds_of(call))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def sampler(policy: str) -> Kernel:
@@ -70,7 +72,7 @@ def fixed_cost(policy: str) -> dict[str, float]:
         proof = Proof(asked, ecvrf.prove(KEY.seed, asked.alpha(BEACON)), BEACON)
     outputs = session.execute(inputs, 1, seed, proof=proof).arrays
     tensors = [*inputs.values(), *outputs.values()]
-    found = medians(
+    times = interleaved(
         {
             "all": lambda: write_receipt(session.execute(inputs, 1, seed, proof=proof), KEY),
             "run": lambda: kernel.executor.run(inputs, 1, seed or bytes(32)),
@@ -79,17 +81,18 @@ def fixed_cost(policy: str) -> dict[str, float]:
         },
         SMALL,
     )
+    found = {name: statistics.median(values) for name, values in times.items()}
     beyond = found["all"] - found["run"] - found["hash"]
     return {"beyond": beyond * 1e6, "proof": found["proof"] * 1e6}
 
 
 def model_costs(
     session: Session, inputs: Mapping[str, Array], threads: int, options: argparse.Namespace
-) -> dict[str, float]:
+) -> dict[str, list[float]]:
     def signed(traced: bool) -> object:
         return write_receipt(session.execute(inputs, threads, traced=traced), KEY)
 
-    return medians(
+    return interleaved(
         {
             "plain": lambda: session.kernel.run(inputs, threads),
             "receipt": lambda: signed(traced=False),
@@ -101,7 +104,9 @@ def model_costs(
 
 
 def model_table(options: argparse.Namespace) -> Table:
-    table = Table(title="Medians, in milliseconds")
+    table = Table(
+        title="Medians, in milliseconds, and of what a round of them takes more than plain"
+    )
     for column in ("model", "target", "threads", "plain", "receipt", "", "trace", ""):
         table.add_column(column, justify="right")
     for name in options.models.split(","):
@@ -112,9 +117,11 @@ def model_table(options: argparse.Namespace) -> Table:
                 for threads in map(int, options.threads.split(",")):
                     found = model_costs(session, subject.inputs(), threads, options)
                     plain = found.pop("plain")
-                    cells = [name, session.target, str(threads), f"{plain * 1e3:.2f}"]
+                    cells = [name, session.target, str(threads)]
+                    cells += [f"{statistics.median(plain) * 1e3:.2f}"]
                     for seconds in found.values():
-                        cells += [f"{seconds * 1e3:.2f}", f"{seconds / plain - 1:+.1%}"]
+                        ratio = statistics.median(a / b for a, b in zip(seconds, plain))
+                        cells += [f"{statistics.median(seconds) * 1e3:.2f}", f"{ratio - 1:+.1%}"]
                     table.add_row(*cells)
     return table
 
