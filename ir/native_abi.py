@@ -31,8 +31,9 @@ WAIT = 64  # ptr: int sem_wait(sem_t *)
 POST = 72  # ptr: int sem_post(sem_t *)
 YIELD = 80  # ptr: int sched_yield(void)
 # ptr: void observe(i64 step, i64 begin, i64 end), or null. Not null, it is called after each traced
-# step, before the next one, for all of as many tasks as TASKS has for it after those of all steps
-# (so that this table, and that of COUNTERS, is twice as long): by any thread, in any order.
+# step, while what the step has left is there, for all of as many tasks as TASKS has for it after
+# those of all steps (so that this table, and that of COUNTERS, is twice as long): by any thread, in
+# any order, and with several threads while the next step runs.
 OBSERVE = 88
 
 EPOCH = 128  # i64: runs begun

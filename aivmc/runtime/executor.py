@@ -25,7 +25,8 @@ _SMALL = 1 << 16  # bytes of memory at which a run takes about as long as waking
 
 Shapes = tuple[tuple[int, ...], ...]
 Observer = Callable[[int, Sequence[Array]], None]
-"""Sees the number of a step and its results, which are there only until it returns."""
+"""Sees the number of a step and its results, which are there only until it returns. With several
+threads the next step may be running, so it must not write to them."""
 
 
 @runtime_checkable
@@ -82,7 +83,7 @@ class Executor:
         """The outputs, by name, for these inputs; fresh arrays, aligned to 64 bytes.
 
         ``seed`` is what code with streams draws from; other code ignores it. ``observer`` sees the
-        results of each traced step once it is done. ``InputError`` where the inputs are not exactly
+        results of each traced step. ``InputError`` where the inputs are not exactly
         those of the signature, or a seed is needed and missing.
         """
         keys = self._requests.stream_keys(seed)

@@ -62,7 +62,8 @@ class NativeKernel:
         """Run all steps once. ``buffers`` are addresses, ``dims`` values, ``tasks`` numbers of
         tasks by step; that they are right for the code is the caller's duty. Each thread has
         ``scratch_bytes`` of scratch memory. ``parts`` are done after each traced step, on all
-        threads, before the next one; the first error that they raise is raised in the end."""
+        threads, while its results are there; the first error that they raise is raised in the end.
+        """
         with self._lock:
             context = self._context
             if context is None:

@@ -38,14 +38,19 @@ _BARRIER_SPINS = 100
 class Step:
     """One call of a kernel function, ``void f(ptr buffer…, i64 dim…, ptr scratch, i64 begin,
     i64 end)``, which does its tasks from ``begin`` to ``end``. The numbers index the context's
-    tables. A step that is not ``parallel`` is run by thread 0. After one that is ``traced``, the
-    runtime may look at its results."""
+    tables. A step that is not ``parallel`` is run by thread 0. It writes to the last ``results``
+    of its buffers, at which the runtime may look if it is ``traced``."""
 
     function: str
     buffers: tuple[int, ...]
     dims: tuple[int, ...]
     parallel: bool
+    results: int = 1
     traced: bool = False
+
+    @property
+    def written(self) -> set[int]:
+        return set(self.buffers[len(self.buffers) - self.results :])
 
 
 def build_entry(steps: Sequence[Step], triple: str) -> str:
@@ -301,24 +306,38 @@ class _EntryModule:
             b.store(b.add(b.load(arrivals, typ=_I64), threads), arrivals)
             b.call(self.barrier, [context, b.load(arrivals, typ=_I64)])
 
+        def look(index: int) -> None:
+            place = _constant(len(self.steps) + index)
+            b.call(self.share, [context, place, self.observers[index], scratch])
+
+        late = None  # a step that is looked at while the one after it runs
         for i, step in enumerate(self.steps):
+            if late is not None:
+                with b.if_then(self._is_observed(b, context), likely=False):
+                    look(late)
             arguments = [context, _constant(i), step_functions[i], scratch]
             if step.parallel:
                 b.call(self.share, arguments)
             else:
                 b.call(self.first_only, [*arguments, thread])
-            if step.traced:
+            looked, late = late, i if step.traced and self._may_look_late(i) else None
+            if step.traced and late is None:
                 with b.if_then(self._is_observed(b, context), likely=False):
                     barrier()
-                    index = _constant(len(self.steps) + i)
-                    b.call(self.share, [context, index, self.observers[i], scratch])
-                    if not self._needs_barrier(i):
-                        barrier()
+                    look(i)
             if self._needs_barrier(i):
                 barrier()
+            elif step.traced or looked is not None:
+                with b.if_then(self._is_observed(b, context), likely=False):
+                    barrier()
         self.cpu.leave(b, saved)
         b.ret_void()
         return function
+
+    def _may_look_late(self, index: int) -> bool:
+        """Whether there is a step after it, which leaves its results as they are."""
+        following = self.steps[index + 1 : index + 2]
+        return any(step.written.isdisjoint(self.steps[index].written) for step in following)
 
     def _is_observed(self, b: ir.IRBuilder, context: ir.Value) -> ir.Value:
         return b.icmp_unsigned("!=", self._get(b, context, abi.OBSERVE), ir.Constant(_PTR, None))

@@ -14,10 +14,10 @@ from aivmc import referee
 from aivmc.ir.core import Op
 from aivmc.ir.interpret import interpret_op
 from aivmc.passes.trace_points import moves_only
-from aivmc.protocol.execution import Session
+from aivmc.protocol.execution import Session, Tensor
 from tests.cli.test_bisect import HONEST, LIAR, bisect, tell, verdict
 from tests.guarantees.examples_kit import Examples
-from tests.protocol.test_trace import TARGETS, Liar, compiled, inputs_of
+from tests.protocol.test_trace import TARGETS, compiled, inputs_of, lying_run
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_a_tampered_op(
     assert honest.trace is not None
     ops = len(honest.trace.digests)
     tampered = ops // 3
-    liar = Liar(tampered)
-    outputs = session.again(inputs, None, None, liar)
+    liar, arrays = lying_run(session, inputs, tampered)
+    outputs = {n: Tensor.of(array) for n, array in arrays.items()}
     lie = replace(honest, outputs=outputs, trace=replace(honest.trace, digests=liar.digests))
     tell(tmp_path, honest, "a", HONEST)
     tell(tmp_path, lie, "b", LIAR)

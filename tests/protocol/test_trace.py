@@ -47,6 +47,8 @@ MODELS = (
 )
 TARGETS = ["x86-64-v3", "x86-64-v4"]
 
+Outputs = Mapping[str, Array]
+
 
 @cache
 def compiled(name: str, examples: Examples) -> Kernel:
@@ -84,9 +86,13 @@ class Liar(Tracer):
         return [lie]
 
 
+def lying_run(session: Session, inputs: Mapping[str, Array], leaf: int) -> tuple[Liar, Outputs]:
+    liar = Liar(leaf)  # who writes to what others read: on one thread
+    return liar, session.kernel.executor.run(inputs, 1, None, liar)
+
+
 def lie(kernel: Kernel, inputs: Mapping[str, Array], honest: Trace, leaf: int) -> Trace:
-    liar = Liar(leaf)
-    Session(kernel.file, TARGETS[0]).again(inputs, None, None, liar)
+    liar, _ = lying_run(Session(kernel.file, TARGETS[0]), inputs, leaf)
     return replace(honest, digests=liar.digests)
 
 

@@ -113,31 +113,43 @@ def test_steps_see_all_of_the_steps_before(threads: int, n: int) -> None:
     kernel.close()
 
 
+# Buffers that steps read and write: in turn, the same ones twice, and others.
+READS_AND_WRITES = [(0, 1), (1, 2), (2, 0), (0, 2), (1, 2), (2, 0), (0, 1), (1, 2), (2, 1), (1, 0)]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("n", [1, 64])
-def test_parts_see_each_traced_step(threads: int, n: int) -> None:
-    """After every step, some of them thread 0's alone, and all parts before the next step."""
-    steps = 17
-    code = kernel_code(tuple(replace(s, traced=i % 3 != 1) for i, s in enumerate(rotations(steps))))
-    kernel = NativeKernel(code, buffers=2, dims=1, steps=steps, threads=threads)
-    buffers = np.arange(n), np.zeros(n, np.int64)
-    addresses = tuple(b.ctypes.data for b in buffers)
-    expected = [(np.arange(n) + i) % n + i for i in range(steps + 1)]
+@pytest.mark.parametrize("n", [1, 50_000])
+def test_parts_see_what_each_traced_step_leaves(threads: int, n: int) -> None:
+    steps = tuple(
+        Step("rotate", pair, (0,), parallel=i % 5 not in (2, 3), traced=i % 7 != 2)
+        for i, pair in enumerate(READS_AND_WRITES * 2)
+    )
+    count = len(steps)
+    kernel = NativeKernel(kernel_code(steps), buffers=3, dims=1, steps=count, threads=threads)
+    buffers = [np.zeros(n, np.int64) for _ in range(3)]
+    states = [np.arange(n), buffers[1].copy(), buffers[2].copy()]
+    expected = []
+    for step in steps:
+        states[step.buffers[1]] = np.roll(states[step.buffers[0]], -1) + 1
+        expected.append(states[step.buffers[1]])
+    addresses, seen = tuple(b.ctypes.data for b in buffers), []
+
+    def look(step: int, part: int) -> None:
+        if step < 10:
+            time.sleep(1e-4)  # who goes on too early overwrites what is looked at
+        result = buffers[steps[step].buffers[1]]
+        seen.append((step, part, bool((result == expected[step]).all())))
+
+    parts = [[partial(look, step, part) for part in range(step % 4)] for step in range(count)]
+    looks = [(i, part, True) for i, s in enumerate(steps) if s.traced for part in range(i % 4)]
     for _ in range(20):
-        buffers[0][:] = np.arange(n)
-        seen = []
-
-        def look(step: int, part: int) -> None:
-            good = (buffers[(step + 1) % 2] == expected[step + 1]).all()
-            seen.append((step, part, bool(good)))  # noqa: B023
-
-        parts = [[partial(look, step, part) for part in range(step % 4)] for step in range(steps)]
-        kernel.run(addresses, (n,), (n,) * steps, parts=parts)
-        assert sorted(seen) == [
-            (step, part, True) for step in range(steps) if step % 3 != 1 for part in range(step % 4)
-        ]
-        assert [step for step, _, _ in seen] == sorted(step for step, _, _ in seen)
-        assert (run_rotations(kernel, steps, n) == expected[steps]).all()
+        for observed in (True, False):
+            seen.clear()
+            buffers[0][:] = np.arange(n)
+            kernel.run(addresses, (n,), (n,) * count, parts=parts if observed else None)
+            assert sorted(seen) == (looks if observed else [])
+            assert [step for step, _, _ in seen] == sorted(step for step, _, _ in seen)
+            assert (buffers[steps[-1].buffers[1]] == expected[-1]).all()
     kernel.close()
 
 
