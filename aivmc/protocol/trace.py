@@ -20,7 +20,7 @@ from aivmc.trust.errors import MalformedError
 FORMAT = "aivm-trace 1"
 DIGEST_BYTES = 32
 
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 1 << 19
 """How long the pieces of a value are that are hashed for themselves, the last one's rest aside."""
 
 TARGET = r"[A-Za-z0-9._-]{1,100}"
@@ -123,26 +123,30 @@ class Tracer:
 
 
 class _Leaf:
-    """A leaf in the making, of a contiguous array."""
+    """A leaf in the making, of a contiguous array in the machine's byte order."""
 
     def __init__(self, array: Array) -> None:
-        self._type = TensorType(DType.of(array.dtype), array.shape)
-        flat, size = array.reshape(-1), PIECE_BYTES // array.itemsize
-        pieces = [flat[i : i + size] for i in range(0, flat.size, size)]
-        self.hashing = [partial(self._hash, i, piece) for i, piece in enumerate(pieces)]
+        dtype = DType.of(array.dtype)
+        self._header = f"{TensorType(dtype, array.shape)}\0".encode()
+        flat, size = array.reshape(-1).view(np.uint8), PIECE_BYTES
+        data = array.reshape(-1) if dtype.is_sub_byte else flat.data
+        pieces = [data[i : i + size] for i in range(0, flat.size, size)]
         self._digests = [b""] * len(pieces)
+        self.hashing = [partial(self._hash, i, piece) for i, piece in enumerate(pieces)]
 
-    def _hash(self, number: int, piece: Array) -> None:
-        self._digests[number] = blake3(tensor_bytes(piece)).digest()
+    def _hash(self, number: int, piece: Array | memoryview) -> None:
+        data = piece if isinstance(piece, memoryview) else tensor_bytes(piece)
+        self._digests[number] = blake3(data).digest()
 
     def digest(self) -> bytes:
         """Once all pieces are hashed."""
-        return blake3(str(self._type).encode() + b"\0" + b"".join(self._digests)).digest()
+        return blake3(self._header + b"".join(self._digests)).digest()
 
 
 def leaf_digest(array: Array) -> bytes:
     """BLAKE3 of the type, a zero byte, and BLAKE3 of each piece of the elements."""
-    leaf = _Leaf(np.ascontiguousarray(array).reshape(array.shape))
+    native = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    leaf = _Leaf(native)
     for hash_piece in leaf.hashing:
         hash_piece()
     return leaf.digest()

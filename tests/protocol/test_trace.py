@@ -20,6 +20,7 @@ from aivmc.ir.constants import Array
 from aivmc.ir.core import Op
 from aivmc.ir.float_environment import default_float_environment
 from aivmc.ir.interpret import interpret
+from aivmc.ir.types import DType
 from aivmc.kernel_file.program import canonical_program
 from aivmc.kernel_file.reader import KernelFile
 from aivmc.protocol.dispute import check_comparable, first_difference
@@ -346,13 +347,15 @@ def test_digests_of_values() -> None:
     assert leaf_digest(x) == blake3(b"f32[1, 2]\0" + blake3(elements).digest()).digest()
     assert leaf_digest(x) == leaf_digest(np.asfortranarray(x)) == leaf_digest(x.astype(">f4"))
     assert leaf_digest(x) != leaf_digest(x.reshape(2))
+    narrow = np.array([-1, 7], np.int8).view(DType.I4.numpy)  # -1 has bits beyond its four
+    assert leaf_digest(narrow) == blake3(b"i4[2]\0" + blake3(b"\x0f\x07").digest()).digest()
     assert leaf_digest(x[:0]) == blake3(b"f32[0, 2]\0").digest()
 
 
-@pytest.mark.parametrize("bytes", [1 << 18, (1 << 18) + 2, (3 << 18) - 2, 3 << 18])
+@pytest.mark.parametrize("bytes", [1 << 19, (1 << 19) + 2, (3 << 19) - 2, 3 << 19])
 def test_digests_of_values_in_pieces(bytes: int) -> None:
     data = random.Random(bytes).randbytes(bytes)
-    pieces = [data[i : i + 262144] for i in range(0, bytes, 262144)]
+    pieces = [data[i : i + 524288] for i in range(0, bytes, 524288)]
     joined = b"".join(blake3(piece).digest() for piece in pieces)
     values = np.frombuffer(data, np.int16)
     expected = blake3(f"i16[{values.size}]\0".encode() + joined).digest()
