@@ -20,13 +20,13 @@ from aivmc.trust.errors import MalformedError
 FORMAT = "aivm-trace 1"
 DIGEST_BYTES = 32
 
-PIECE_BYTES = 1 << 19
-"""How long the pieces of a value are that are hashed for themselves, the last one's rest aside."""
-
 TARGET = r"[A-Za-z0-9._-]{1,100}"
 """The form of a target's name in a document."""
 
 _LONGEST_FILE = 1 << 28
+
+PIECE_BYTES = 1 << 19
+"""Length of the pieces in which a value is hashed; the last one is what is left."""
 
 
 @dataclass(frozen=True)
