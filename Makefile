@@ -27,7 +27,7 @@ help:
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more, as root)"
 	@echo "make cross-all    all cases and the full models there, too (an hour)"
 	@echo "make check        format, lint, types and layers of imports; then the tests"
-	@echo "make bench        latency against ONNX Runtime, of models and of functions"
+	@echo "make bench        latency against ONNX Runtime, of models and of functions; cost of receipts"
 	@echo "make docs         write docs/ops.md, numerics-f64.md, necessity.md and conformance/ anew"
 	@echo "make demo-values  write the demo's values into README.md, after a change that moves them"
 	@echo "make clean        remove the environment, caches and everything built"
@@ -69,6 +69,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(RUN) examples.bench.bench
 	$(RUN) examples.bench.functions
+	$(RUN) examples.bench.protocol
 
 docs: $(VENV)/.dev
 	$(RUN) docs.generate_ops

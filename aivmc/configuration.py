@@ -32,7 +32,9 @@ from aivmc.settings import (
     check_setting,
 )
 
-COMPILER_PACKAGES = ("apache-tvm", "llvmlite", "onnx", "numpy", "ml_dtypes", "lark")
+COMPILER_PACKAGES = (
+    *("apache-tvm", "apache-tvm-ffi", "llvmlite", "capstone", "onnx", "numpy", "ml_dtypes", "lark"),
+)
 """What compiling needs."""
 
 _LARGEST_FILE = 1 << 20

@@ -30,9 +30,15 @@ THREAD_RECORDS = 56  # ptr to a record of THREAD_RECORD_BYTES per thread, zeroed
 WAIT = 64  # ptr: int sem_wait(sem_t *)
 POST = 72  # ptr: int sem_post(sem_t *)
 YIELD = 80  # ptr: int sched_yield(void)
+# ptr: void observe(i64 step, i64 begin, i64 end), or null. Not null, it is called after each traced
+# step, while what the step has left is there, for all of as many tasks as TASKS has for it after
+# those of all steps (so that this table, and that of COUNTERS, is twice as long): by any thread, in
+# any order, and with several threads while the next step runs.
+OBSERVE = 88
 
 EPOCH = 128  # i64: runs begun
 STOPPING = 136  # i64: 1 when workers are to return
+BASE = 144  # i64: arrivals before the run that was begun last
 ARRIVALS = 192  # i64: arrivals at barriers since the context was made
 
 THREAD_RECORD_BYTES = 128

@@ -22,7 +22,7 @@ def traced_values(module: Module) -> dict[Value, int]:
     outputs = set(output_bases(module))
     kernels = [op for op in module.main.region.body if op.name not in _TOP]
     traced = [
-        v for op in kernels if not _moves_only(op) or outputs & set(op.results) for v in op.results
+        v for op in kernels if not moves_only(op) or outputs & set(op.results) for v in op.results
     ]
     return {v: i for i, v in enumerate(traced)}
 
@@ -39,6 +39,6 @@ def output_bases(module: Module) -> list[Value]:
     return [base(v) for v in module.main.outputs]
 
 
-def _moves_only(op: Op) -> bool:
+def moves_only(op: Op) -> bool:
     """Whether a kernel op gives its operands' elements as they are, in other places."""
     return all(inner.name in _MOVES for inner in op.regions[0].body)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,9 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from examples.bench import functions
+from aivmc.kernel_file.seed_policy import POLICIES
+from aivmc.protocol.execution import Session
+from examples.bench import functions, protocol
 from examples.bench.measure import compare, onnxruntime_session
 from examples.models import bert_base
 from examples.models.graph import save
@@ -343,3 +346,17 @@ def test_the_benchmark_fixes_symbolic_dims_for_onnx_runtime(tmp_path: Path) -> N
     make("resnet50", str(tmp_path / "resnet.onnx"), small=True)
     session = onnxruntime_session(tmp_path / "resnet.onnx", {"x": (3, 3, 32, 32)}, threads=1)
     assert session.get_inputs()[0].shape == [3, 3, 32, 32]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_benchmark_of_receipts(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "SMALL", 7)
+    cost = protocol.fixed_cost(policy)
+    assert set(cost) == {"beyond", "proof"}
+    if policy == "fixed":
+        session = Session(protocol.sampler(policy).file)
+        options = Namespace(rounds=7, seconds=60)
+        times = protocol.model_costs(session, {"x": np.zeros(6, np.float32)}, 1, options)
+        assert {name: len(values) for name, values in times.items()} == dict.fromkeys(
+            ("plain", "receipt", "trace"), 7
+        )

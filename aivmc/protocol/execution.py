@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ class Session:
             request.check_time(_now())
         if request and nonces is not None:
             use_nonce(nonces, request, _now())
-        tracer = Tracer(threads or len(os.sched_getaffinity(0))) if traced else None
+        tracer = Tracer() if traced else None
         outputs = self._executor.run(arrays, threads, drawn_from, tracer)
         return Execution(
             kernel=self.kernel.identity,
@@ -132,7 +131,7 @@ class Session:
 
     def _trace(self, tracer: Tracer) -> Trace:
         program = program_digest(self.kernel.file, self.target)
-        return Trace(self.kernel.identity, self.target, program, tuple(tracer.digests))
+        return Trace(self.kernel.identity, self.target, program, tracer.digests)
 
     def close(self) -> None:
         """As :meth:`aivmc.Kernel.close`."""

@@ -159,8 +159,8 @@ def _statement(execution: Execution, public: bytes) -> Json:
     request, proof = execution.request, execution.proof
     seed: dict[str, Json] = {"policy": execution.seed_policy}
     if proof:
-        alpha = proof.request.alpha(proof.beacon).hex()
-        seed |= {"alpha": alpha, "beacon": proof.beacon.hex(), "proof": proof.proof.hex()}
+        seed |= {"alpha": proof.alpha.hex(), "beacon": proof.beacon.hex()}
+        seed |= {"proof": proof.proof.hex()}
     elif execution.seed is not None:
         seed |= {"seed": execution.seed.hex()}
     return {
@@ -230,7 +230,7 @@ def _seed(value: Json, request: Request | None) -> tuple[str, bytes | None, Proo
         raise MalformedError("the receipt has a proof, and no request that it is about")
     beacon = hex_bytes(data["beacon"], None, "receipt's beacon")
     proof = Proof(request, hex_bytes(data["proof"], None, "receipt's proof"), beacon)
-    if data["alpha"] != request.alpha(beacon).hex():
+    if data["alpha"] != proof.alpha.hex():
         raise TrustError("the receipt's alpha is not that of its request and beacon")
     return policy, None, proof
 

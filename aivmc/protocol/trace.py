@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 from blake3 import blake3
 
 from aivmc.ir.constants import Array, tensor_bytes
@@ -23,6 +24,9 @@ TARGET = r"[A-Za-z0-9._:-]{1,100}"
 """The form of a target's name in a document."""
 
 _LONGEST_FILE = 1 << 28
+
+PIECE_BYTES = 1 << 19
+"""Length of the pieces in which a value is hashed; the last one is what is left."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +102,51 @@ def program_digest(kernel: KernelFile, target: str) -> str:
 
 
 class Tracer:
-    """Collects a trace's digests while a kernel runs, hashing on ``threads`` threads."""
+    """Collects a trace's digests while a kernel runs, on the threads that run it."""
 
-    def __init__(self, threads: int) -> None:
-        self.digests: list[bytes] = []
-        self._threads = threads
+    def __init__(self) -> None:
+        self._leaves: list[_Leaf] = []
+
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        return tuple(leaf.digest() for leaf in self._leaves)
+
+    def parts(self, step: int, results: Sequence[Array]) -> list[Callable[[], None]]:
+        """The pieces of hashing a step's results."""
+        leaves = [_Leaf(array) for array in results]
+        self._leaves += leaves
+        return [hash_piece for leaf in leaves for hash_piece in leaf.hashing]
 
     def __call__(self, step: int, results: Sequence[Array]) -> None:
-        self.digests += [leaf_digest(array, self._threads) for array in results]
+        for part in self.parts(step, results):
+            part()
 
 
-def leaf_digest(array: Array, threads: int = 1) -> bytes:
-    """BLAKE3 of what the canonical digest is made of: type, a zero byte, elements."""
-    type = TensorType(DType.of(array.dtype), array.shape)
-    hasher = blake3(str(type).encode() + b"\0", max_threads=threads)
-    return hasher.update(tensor_bytes(array)).digest()
+class _Leaf:
+    """A leaf in the making, of a contiguous array in the machine's byte order."""
+
+    def __init__(self, array: Array) -> None:
+        dtype = DType.of(array.dtype)
+        self._header = f"{TensorType(dtype, array.shape)}\0".encode()
+        flat, size = array.reshape(-1).view(np.uint8), PIECE_BYTES
+        data = array.reshape(-1) if dtype.is_sub_byte else flat.data
+        pieces = [data[i : i + size] for i in range(0, flat.size, size)]
+        self._digests = [b""] * len(pieces)
+        self.hashing = [partial(self._hash, i, piece) for i, piece in enumerate(pieces)]
+
+    def _hash(self, number: int, piece: Array | memoryview) -> None:
+        data = piece if isinstance(piece, memoryview) else tensor_bytes(piece)
+        self._digests[number] = blake3(data).digest()
+
+    def digest(self) -> bytes:
+        """Once all pieces are hashed."""
+        return blake3(self._header + b"".join(self._digests)).digest()
+
+
+def leaf_digest(array: Array) -> bytes:
+    """BLAKE3 of the type, a zero byte, and BLAKE3 of each piece of the elements."""
+    native = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    leaf = _Leaf(native)
+    for hash_piece in leaf.hashing:
+        hash_piece()
+    return leaf.digest()

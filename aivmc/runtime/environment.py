@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable
 from functools import cache
@@ -17,6 +18,22 @@ def cpu_features() -> frozenset[str]:
     use, in LLVM's names."""
     extensions = (name for name, present in llvm.get_host_cpu_features().items() if present)
     return frozenset([platform.machine(), *extensions])
+
+
+@cache
+def system() -> str:
+    """This node's operating system, in LLVM's names."""
+    return platform.system().lower()
+
+
+@cache
+def abi() -> str:
+    """How this node's programs and libraries call each other, in LLVM's names: ``gnu`` where the C
+    library is glibc."""
+    try:
+        return "gnu" if os.confstr("CS_GNU_LIBC_VERSION") else "unknown"
+    except ValueError:
+        return "unknown"
 
 
 def missing_features(requires: Iterable[str]) -> tuple[str, ...]:

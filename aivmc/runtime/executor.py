@@ -7,14 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from aivmc.ir.constants import Array
 from aivmc.ir.dims import evaluate
 from aivmc.kernel_file.signature import Signature
-from aivmc.runtime.native import NativeKernel
+from aivmc.runtime.native import NativeKernel, Parts
 from aivmc.runtime.plan import Plan, Result
 from aivmc.runtime.requests import Output, Requests
 
@@ -24,7 +25,18 @@ _SMALL = 1 << 16  # bytes of memory at which a run takes about as long as waking
 
 Shapes = tuple[tuple[int, ...], ...]
 Observer = Callable[[int, Sequence[Array]], None]
-"""Sees the number of a step and its results, which are there only until it returns."""
+"""Sees the number of a step and its results, which are there only until it returns. With several
+threads the next step may be running, so it must not write to them."""
+
+
+@runtime_checkable
+class PartedObserver(Protocol):
+    """An observer whose work after a step is parts, which threads share.
+
+    It learns of all steps before they run, and may look at the results only in the parts.
+    """
+
+    def parts(self, step: int, results: Sequence[Array]) -> Sequence[Callable[[], object]]: ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Executor:
         """The outputs, by name, for these inputs; fresh arrays, aligned to 64 bytes.
 
         ``seed`` is what code with streams draws from; other code ignores it. ``observer`` sees the
-        results of each traced step once it is done. ``InputError`` where the inputs are not exactly
+        results of each traced step. ``InputError`` where the inputs are not exactly
         those of the signature, or a seed is needed and missing.
         """
         keys = self._requests.stream_keys(seed)
@@ -92,10 +104,8 @@ class Executor:
                 outputs[output.name] = array
             threads = self._default_threads if threads is None else threads
             native = self._native(min(threads, 1) if bound.is_small else threads)
-            if observer is None:
-                native.run(tuple(buffers), bound.dims, bound.tasks, bound.scratch)
-            else:
-                self._observe(native, bound, buffers, list(outputs.values()), observer)
+            parts = observer and self._parts(bound, buffers, list(outputs.values()), observer)
+            native.run(tuple(buffers), bound.dims, bound.tasks, bound.scratch, parts)
         return outputs
 
     def close(self) -> None:
@@ -107,37 +117,27 @@ class Executor:
             self._bound.clear()
             self._arena = np.empty(0, np.uint8)
 
-    def _observe(
-        self,
-        native: NativeKernel,
-        bound: _Bound,
-        buffers: list[int],
-        outputs: list[Array],
-        observer: Observer,
-    ) -> None:
-        """Run up to each traced step in turn: steps without tasks do nothing."""
-        values, addresses = dict(zip(self._plan.symbols, bound.dims)), tuple(buffers)
-        last, first = len(bound.tasks) - 1, 0
-        for step, traced in enumerate(self._plan.traced):
-            if not traced and step != last:
-                continue
-            tasks = tuple(n if first <= i <= step else 0 for i, n in enumerate(bound.tasks))
-            native.run(addresses, bound.dims, tasks, bound.scratch)
-            first = step + 1
-            if traced:
-                results = self._plan.results[step]
-                observer(step, [self._result(r, values, buffers, outputs) for r in results])
+    def _parts(
+        self, bound: _Bound, buffers: list[int], outputs: list[Array], observer: Observer
+    ) -> Parts:
+        """What ``observer`` does after each step."""
+        values = dict(zip(self._plan.symbols, bound.dims))
+        arena = self._arena.ctypes.data
 
-    def _result(
-        self, result: Result, values: Mapping[str, int], buffers: list[int], outputs: list[Array]
-    ) -> Array:
-        """What a step has left, where it lies."""
-        kind, which = self._plan.buffers[result.buffer]
-        shape = tuple(evaluate(d, values) for d in result.type.shape)
-        if kind == "output":
-            return outputs[int(which)].reshape(shape)
-        offset = buffers[result.buffer] - self._arena.ctypes.data
-        return np.ndarray(shape, result.type.dtype.numpy, self._arena, offset)
+        def array(result: Result) -> Array:
+            kind, which = self._plan.buffers[result.buffer]
+            shape = tuple([evaluate(d, values) for d in result.type.shape])
+            if kind == "output":
+                return outputs[int(which)].reshape(shape)
+            dtype = result.type.dtype.numpy
+            return np.ndarray(shape, dtype, self._arena, buffers[result.buffer] - arena)
+
+        one = partial(_one_part, observer)
+        parts = observer.parts if isinstance(observer, PartedObserver) else one
+        return [
+            parts(step, list(map(array, results))) if traced else ()
+            for step, (results, traced) in enumerate(zip(self._plan.results, self._plan.traced))
+        ]
 
     def _bind(self, inputs: Mapping[str, Any], shapes: Shapes) -> _Bound:
         """Check the shapes, and lay out memory for them."""
@@ -178,6 +178,12 @@ class Executor:
             native = NativeKernel(self._code, **sizes, threads=threads)
             self._natives[threads] = native
         return native
+
+
+def _one_part(
+    observer: Observer, step: int, results: Sequence[Array]
+) -> Sequence[Callable[[], object]]:
+    return [partial(observer, step, results)]
 
 
 def _allocate(output: Output) -> tuple[int, Array]:

@@ -26,6 +26,7 @@ from aivmc.runtime.errors import NodeError
 from aivmc.runtime.executor import Executor
 from aivmc.runtime.launches import LaunchPlan
 from aivmc.runtime.plan import Plan
+from aivmc.runtime.requirements import check_system
 from aivmc.trust.request import Proof
 
 CPU = "cpu"
@@ -180,6 +181,8 @@ def open_target(
     """An executor of the code that :func:`pick_target` picks, or of a device's."""
     targets, signature = file.manifest.targets, file.manifest.signature
     name = pick_target(targets, wanted) if device == CPU else device_target(targets, device)
+    if device == CPU:
+        check_system(file, name)
     plan = file.json(f"targets/{name}/plan.json")
     code = bytes(file.members[f"targets/{name}/{targets[name].code}"])
     if device == CPU:

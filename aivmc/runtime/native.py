@@ -10,6 +10,7 @@ import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -21,6 +22,11 @@ from aivmc.ir.errors import AivmcError
 from aivmc.kernel_file.errors import IntegrityError
 
 Words = npt.NDArray[np.int64]
+Parts = Sequence[Sequence[Callable[[], object]]]
+"""What is to be called after each step, by any of the threads."""
+
+
+_OBSERVE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class NativeKernel:
@@ -51,10 +57,13 @@ class NativeKernel:
         dims: tuple[int, ...],
         tasks: tuple[int, ...],
         scratch_bytes: int = 0,
+        parts: Parts | None = None,
     ) -> None:
         """Run all steps once. ``buffers`` are addresses, ``dims`` values, ``tasks`` numbers of
         tasks by step; that they are right for the code is the caller's duty. Each thread has
-        ``scratch_bytes`` of scratch memory."""
+        ``scratch_bytes`` of scratch memory. ``parts`` are done after each traced step, on all
+        threads, while its results are there; the first error that they raise is raised in the end.
+        """
         with self._lock:
             context = self._context
             if context is None:
@@ -62,7 +71,10 @@ class NativeKernel:
             arguments = (buffers, dims, tasks, scratch_bytes)
             if arguments != context.bound:
                 context.bind(*arguments)
-            self._code.run(context.address)
+            if parts is None:
+                self._code.run(context.address)
+            else:
+                context.run_observed(self._code, parts)
 
     def close(self) -> None:
         """End the threads and free the scratch memory. A later run starts anew."""
@@ -111,10 +123,12 @@ class _Context:
 
     def __init__(self, code: _Code, threads: int, buffers: int, dims: int, steps: int) -> None:
         self._threads = threads
-        self._tables = tuple(np.zeros(size, np.int64) for size in (buffers, dims, steps))
+        tasks = np.zeros(2 * steps, np.int64)  # of the steps, and of observing them
+        self._tables = (np.zeros(buffers, np.int64), np.zeros(dims, np.int64), tasks[:steps])
+        self._observing = tasks[steps:]
         self.bound: tuple[object, ...] = ()
         self._stride = -1
-        counters = np.zeros(steps, np.int64)
+        counters = np.zeros(2 * steps, np.int64)
         records = _aligned_words(threads * abi.THREAD_RECORD_BYTES)
         self._words = _aligned_words(abi.CONTEXT_BYTES)
         self.address = self._words.ctypes.data
@@ -164,6 +178,27 @@ class _Context:
             self._set(abi.SCRATCH_STRIDE, stride)
             self._stride = stride
         self.bound = (buffers, dims, tasks, scratch_bytes)
+
+    def run_observed(self, code: _Code, parts: Parts) -> None:
+        """Run, with ``parts`` after the steps."""
+        self._observing[:] = [len(p) for p in parts]
+        errors: list[BaseException] = []
+
+        def observe(step: int, begin: int, end: int) -> None:
+            try:
+                for part in parts[step][begin:end]:
+                    part()
+            except BaseException as error:  # C can't pass it on
+                errors.append(error)
+
+        callback = _OBSERVE(observe)
+        self._set(abi.OBSERVE, ctypes.cast(callback, ctypes.c_void_p).value or 0)
+        try:
+            code.run(self.address)
+        finally:
+            self._set(abi.OBSERVE, 0)
+        if errors:
+            raise errors[0]
 
     def _set(self, offset: int, value: int) -> None:
         self._words[offset // 8] = value

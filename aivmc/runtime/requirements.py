@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
+from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.reader import KernelFile
-from aivmc.runtime.environment import cpu_features
+from aivmc.runtime.environment import abi, cpu_features, system
+from aivmc.runtime.errors import NodeError
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,36 @@ class Requirement:
 
 def requirements(kernel: KernelFile, target: str) -> list[Requirement]:
     """What the target's code needs, the system before the processor's features."""
-    told = kernel.manifest.config.get("targets", {}).get(target, {})
-    architecture = str(told.get("triple", "")).partition("-")[0]
-    known = [
-        ("operating system", str(told.get("os", "")), platform.system().lower()),
-        ("architecture", architecture, platform.machine()),
-    ]
     has = cpu_features()
     return [
-        *(Requirement(*item) for item in known if item[1]),
+        *system_requirements(kernel, target),
         *(
             Requirement(f"CPU feature {name}", "present", "present" if name in has else "missing")
             for name in kernel.manifest.targets[target].requires
         ),
     ]
+
+
+def system_requirements(kernel: KernelFile, target: str) -> list[Requirement]:
+    """What the target's code needs beside features of the processor, as the configuration says.
+
+    ``IntegrityError`` where that is no configuration.
+    """
+    try:
+        told = dict(kernel.manifest.config.get("targets", {}).get(target, {}))
+    except (AttributeError, TypeError, ValueError):
+        raise IntegrityError(f"the configuration of the target {target} is not valid") from None
+    known = (
+        ("operating system", told.get("os"), system()),
+        ("ABI", told.get("abi"), abi()),
+        ("architecture", str(told.get("triple", "")).partition("-")[0], platform.machine()),
+    )
+    return [Requirement(item, str(needed), found) for item, needed, found in known if needed]
+
+
+def check_system(kernel: KernelFile, target: str) -> None:
+    """``NodeError`` names what this node lacks beside features of the processor."""
+    lacks = [r for r in system_requirements(kernel, target) if not r.is_met]
+    if lacks:
+        reasons = ", ".join(f"{r.item} {r.needed} (this node has {r.found})" for r in lacks)
+        raise NodeError(f"this node lacks what the kernel needs for {target}: {reasons}")

@@ -48,18 +48,19 @@ def verify(public: bytes, alpha: bytes, proof: bytes) -> bytes:
     """
     if len(proof) != PROOF_BYTES:
         raise TrustError(f"a VRF proof is {PROOF_BYTES} bytes, not {len(proof)}")
-    _check_point(public, "the VRF's public key")
+    if len(public) != 32:
+        raise TrustError(f"the VRF's public key is 32 bytes, not {len(public)}")
     gamma, c, s = proof[:32], proof[32:48], proof[48:]
-    _check_point(gamma, "the proof's Gamma")
     if int.from_bytes(s, "little") >= _ORDER:
         raise TrustError("the VRF proof is not valid: its s is not reduced")
     h = _encode_to_curve(public, alpha)
     padded = c + bytes(16)
     try:
+        # libsodium multiplies only canonical points of the prime-order subgroup.
         u = sodium.crypto_core_ed25519_sub(_times_base(s), _times(padded, public))
         v = sodium.crypto_core_ed25519_sub(_times(s, h), _times(padded, gamma))
-    except SodiumError:  # c or s is zero, which no honest proof has
-        raise TrustError("the VRF proof is not valid: it is degenerate") from None
+    except SodiumError:
+        raise _fault(public, gamma) from None
     if not hmac.compare_digest(_challenge(public, h, gamma, u, v), c):
         raise TrustError("the VRF proof is not valid for this public key and alpha")
     return _beta(gamma)
@@ -102,11 +103,13 @@ def _expand(secret: bytes) -> tuple[bytes, bytes]:
     return bytes(scalar), digest[32:]
 
 
-def _check_point(encoded: bytes, what: str) -> None:
-    if len(encoded) != 32:
-        raise TrustError(f"{what} is 32 bytes, not {len(encoded)}")
-    if not (_is_canonical(encoded) and sodium.crypto_core_ed25519_is_valid_point(encoded)):
-        raise TrustError(f"{what} is not a point of the group")
+def _fault(public: bytes, gamma: bytes) -> TrustError:
+    """Why libsodium doesn't multiply."""
+    for encoded, what in ((public, "the VRF's public key"), (gamma, "the proof's Gamma")):
+        if not (_is_canonical(encoded) and sodium.crypto_core_ed25519_is_valid_point(encoded)):
+            return TrustError(f"{what} is not a point of the group")
+    # c or s is zero, which no honest proof has
+    return TrustError("the VRF proof is not valid: it is degenerate")
 
 
 def _is_canonical(encoded: bytes) -> bool:

@@ -10,6 +10,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256, sha512
 from typing import ClassVar
 
@@ -116,12 +117,17 @@ class Proof:
     proof: bytes
     beacon: bytes = b""
 
+    @cached_property
+    def alpha(self) -> bytes:
+        """What the proof is about."""
+        return self.request.alpha(self.beacon)
+
     def beta(self) -> bytes:
         """The random bytes; ``TrustError`` where the proof is not valid."""
         source = self.request.source
         if source is None:
             raise TrustError("the request names no source of randomness, and a proof is given")
-        return source.beta(self.request.alpha(self.beacon), self.proof)
+        return source.beta(self.alpha, self.proof)
 
     def seed(self, kernel: str, inputs: Mapping[str, str]) -> bytes:
         """The 32 bytes that a run of this kernel on these inputs draws from.
@@ -130,4 +136,4 @@ class Proof:
         """
         self.request.check(kernel, inputs)
         beta = self.beta()
-        return sha512(_SEED + self.request.alpha(self.beacon) + beta).digest()[:SEED_BYTES]
+        return sha512(_SEED + self.alpha + beta).digest()[:SEED_BYTES]

@@ -38,12 +38,19 @@ _BARRIER_SPINS = 100
 class Step:
     """One call of a kernel function, ``void f(ptr buffer…, i64 dim…, ptr scratch, i64 begin,
     i64 end)``, which does its tasks from ``begin`` to ``end``. The numbers index the context's
-    tables. A step that is not ``parallel`` is run by thread 0."""
+    tables. A step that is not ``parallel`` is run by thread 0. It writes to the last ``results``
+    of its buffers, at which the runtime may look if it is ``traced``."""
 
     function: str
     buffers: tuple[int, ...]
     dims: tuple[int, ...]
     parallel: bool
+    results: int = 1
+    traced: bool = False
+
+    @property
+    def written(self) -> set[int]:
+        return set(self.buffers[len(self.buffers) - self.results :])
 
 
 def build_entry(steps: Sequence[Step], triple: str) -> str:
@@ -148,6 +155,7 @@ class _EntryModule:
 
     def build(self) -> ir.Module:
         step_functions = [self._step(i, step) for i, step in enumerate(self.steps)]
+        self.observers = {i: self._observer(i) for i, s in enumerate(self.steps) if s.traced}
         self.share = self._share()
         self.first_only = self._first_only()
         self.barrier = self._barrier()
@@ -176,6 +184,16 @@ class _EntryModule:
         if kernel.function_type != kind:
             raise ValueError(f"steps disagree on the parameters of {step.function}")
         b.call(kernel, arguments)
+        b.ret_void()
+        return function
+
+    def _observer(self, index: int) -> ir.Function:
+        """Let the runtime do some of the tasks of looking at a step's results."""
+        function, b = self._define(f"observe{index}", _STEP)
+        context, _, begin, end = function.args
+        kind = ir.FunctionType(_VOID, [_I64, _I64, _I64]).as_pointer()
+        observe = self._get(b, context, abi.OBSERVE, kind)
+        b.call(observe, [_constant(index), begin, end])
         b.ret_void()
         return function
 
@@ -232,16 +250,16 @@ class _EntryModule:
         return function
 
     def _wake(self) -> ir.Function:
-        """Announce a new epoch, post the semaphores of sleeping workers, return the old epoch."""
-        function, b = self._define("wake", ir.FunctionType(_I64, [_PTR]))
+        """Announce a new epoch, and post the semaphores of sleeping workers."""
+        function, b = self._define("wake", ir.FunctionType(_VOID, [_PTR]))
         (context,) = function.args
-        old = b.atomic_rmw("add", _at(b, context, abi.EPOCH), _constant(1), "seq_cst")
+        b.atomic_rmw("add", _at(b, context, abi.EPOCH), _constant(1), "seq_cst")
         with self._each(b, _constant(1), self._get(b, context, abi.THREADS, _I64)) as thread:
             record = self._record(b, context, thread)
             asleep = b.atomic_rmw("xchg", _at(b, record, abi.SLEEPING), _constant(0), "seq_cst")
             with b.if_then(b.icmp_signed("==", asleep, _constant(1))):
                 self._semaphore(b, context, abi.POST, record)
-        b.ret(old)
+        b.ret_void()
         return function
 
     def _await_run(self) -> ir.Function:
@@ -272,30 +290,57 @@ class _EntryModule:
         return function
 
     def _compute(self, step_functions: Sequence[ir.Function]) -> ir.Function:
-        """One thread's part of a run: ``base`` runs were begun before it."""
-        kind = ir.FunctionType(_VOID, [_PTR, _I64, _I64])
-        function, b = self._define("compute", kind)
-        context, thread, base = function.args
+        """One thread's part of a run."""
+        function, b = self._define("compute", ir.FunctionType(_VOID, [_PTR, _I64]))
+        context, thread = function.args
         saved = self.cpu.enter(b)
         threads = self._get(b, context, abi.THREADS, _I64)
         stride = self._get(b, context, abi.SCRATCH_STRIDE, _I64)
         scratch = b.gep(
             self._get(b, context, abi.SCRATCH), [b.mul(thread, stride)], source_etype=ir.IntType(8)
         )
-        barriers = [i for i in range(len(self.steps)) if self._needs_barrier(i)]
-        passed = b.mul(base, _constant(len(barriers)))
+        arrivals = b.alloca(_I64)
+        b.store(self._get(b, context, abi.BASE, _I64), arrivals)
+
+        def barrier() -> None:
+            b.store(b.add(b.load(arrivals, typ=_I64), threads), arrivals)
+            b.call(self.barrier, [context, b.load(arrivals, typ=_I64)])
+
+        def look(index: int) -> None:
+            place = _constant(len(self.steps) + index)
+            b.call(self.share, [context, place, self.observers[index], scratch])
+
+        late = None  # a step that is looked at while the one after it runs
         for i, step in enumerate(self.steps):
+            if late is not None:
+                with b.if_then(self._is_observed(b, context), likely=False):
+                    look(late)
             arguments = [context, _constant(i), step_functions[i], scratch]
             if step.parallel:
                 b.call(self.share, arguments)
             else:
                 b.call(self.first_only, [*arguments, thread])
+            looked, late = late, i if step.traced and self._may_look_late(i) else None
+            if step.traced and late is None:
+                with b.if_then(self._is_observed(b, context), likely=False):
+                    barrier()
+                    look(i)
             if self._needs_barrier(i):
-                passed = b.add(passed, _constant(1))
-                b.call(self.barrier, [context, b.mul(passed, threads)])
+                barrier()
+            elif step.traced or looked is not None:
+                with b.if_then(self._is_observed(b, context), likely=False):
+                    barrier()
         self.cpu.leave(b, saved)
         b.ret_void()
         return function
+
+    def _may_look_late(self, index: int) -> bool:
+        """Whether there is a step after it, which leaves its results as they are."""
+        following = self.steps[index + 1 : index + 2]
+        return any(step.written.isdisjoint(self.steps[index].written) for step in following)
+
+    def _is_observed(self, b: ir.IRBuilder, context: ir.Value) -> ir.Value:
+        return b.icmp_unsigned("!=", self._get(b, context, abi.OBSERVE), ir.Constant(_PTR, None))
 
     def _needs_barrier(self, index: int) -> bool:
         """Two steps of thread 0 in a row need none. The last step's ends the run."""
@@ -312,6 +357,10 @@ class _EntryModule:
         for i, step in enumerate(step_functions):
             end = b.load(_at(b, tasks, 8 * i), typ=_I64)
             b.call(step, [context, scratch, _constant(0), end])
+            if i in self.observers:
+                with b.if_then(self._is_observed(b, context), likely=False):
+                    end = b.load(_at(b, tasks, 8 * (len(self.steps) + i)), typ=_I64)
+                    b.call(self.observers[i], [context, scratch, _constant(0), end])
         self.cpu.leave(b, saved)
         b.ret_void()
         return function
@@ -325,10 +374,17 @@ class _EntryModule:
                 b.call(run_alone, [context])
             with otherwise:
                 counters = self._get(b, context, abi.COUNTERS)
-                with self._each(b, _constant(0), _constant(len(self.steps))) as i:
+                steps = len(self.steps)
+                count = b.select(
+                    self._is_observed(b, context), _constant(2 * steps), _constant(steps)
+                )
+                with self._each(b, _constant(0), count) as i:
                     b.store(_constant(0), _index(b, counters, i))
-                base = b.call(self.wake, [context])
-                b.call(self.compute, [context, _constant(0), base])
+                # All threads have passed the last run's barriers, so the number stands still.
+                arrivals = self._get(b, context, abi.ARRIVALS, _I64)
+                b.store(arrivals, _at(b, context, abi.BASE))
+                b.call(self.wake, [context])
+                b.call(self.compute, [context, _constant(0)])
         b.ret_void()
 
     def _worker(self) -> None:
@@ -347,7 +403,7 @@ class _EntryModule:
         stopping = self._get(b, context, abi.STOPPING, _I64)
         b.cbranch(b.icmp_signed("!=", stopping, _constant(0)), done, work)
         b.position_at_end(work)
-        b.call(self.compute, [context, thread, seen])
+        b.call(self.compute, [context, thread])
         seen.add_incoming(b.add(seen, _constant(1)), work)
         b.branch(loop)
         b.position_at_end(done)

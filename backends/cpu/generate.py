@@ -94,7 +94,10 @@ def assembly_text(module: Module, target: str) -> str:
 
 def _entry(program: Program, target: CpuTarget) -> str:
     dims = tuple(program.dims)
-    steps = [Step(s.function.name, s.buffers, dims, s.function.tasks != 1) for s in program.steps]
+    steps = [
+        Step(s.function.name, s.buffers, dims, s.function.tasks != 1, len(s.results), s.traced)
+        for s in program.steps
+    ]
     return build_entry(steps, target.triple)
 
 

@@ -18,7 +18,7 @@ from aivmc.protocol.receipt import write_receipt
 from aivmc.protocol.trace import read_trace
 from aivmc.trust.keys import PrivateKey, write_private_key
 from tests.cli.test_cli import aivmc_cli, good, refused
-from tests.protocol.test_trace import Liar
+from tests.protocol.test_trace import lying_run
 from tests.small_model import small_model
 
 HONEST, LIAR = PrivateKey(bytes(32)), PrivateKey(b"1" * 32)
@@ -54,10 +54,10 @@ def tell(folder: Path, done: Execution, name: str = "b", key: PrivateKey = LIAR)
 
 def false_execution(folder: Path, leaf: int) -> Execution:
     session, done = execution(folder)
-    liar = Liar(leaf)
-    outputs = session.again(X, None, None, liar)
+    liar, arrays = lying_run(session, X, leaf)
+    outputs = {name: Tensor.of(array) for name, array in arrays.items()}
     assert done.trace is not None
-    return replace(done, outputs=outputs, trace=replace(done.trace, digests=tuple(liar.digests)))
+    return replace(done, outputs=outputs, trace=replace(done.trace, digests=liar.digests))
 
 
 def bisect(folder: Path, a: str = "a", b: str = "b") -> tuple[object, ...]:

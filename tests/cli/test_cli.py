@@ -528,6 +528,7 @@ def test_doctor_compares_a_kernel(folder: Path, tmp_path: Path) -> None:
     data = good_json("doctor", fat)
     items = {i["item"]: i for i in data["requirements"]["riscv64"]}
     assert items["operating system"]["met"]
+    assert items["ABI"] == {"item": "ABI", "needed": "gnu", "found": "gnu", "met": True}
     assert items["architecture"] == {
         "item": "architecture",
         "needed": "riscv64",

@@ -81,6 +81,8 @@ def test_provenance(folder: Path, tmp_path: Path) -> None:
     model, *packages = build["resolvedDependencies"]
     model_digest = sha256((folder / "model.onnx").read_bytes()).hexdigest()
     assert model == {"name": "model", "digest": {"sha256": model_digest}}
+    named = {p["uri"].partition("@")[0].removeprefix("pkg:pypi/") for p in packages}
+    assert named >= {"aivmc", "apache-tvm", "apache-tvm-ffi", "llvmlite", "capstone", "onnx"}
     record = distribution("llvmlite").read_text("RECORD") or ""
     (llvmlite,) = (p for p in packages if p["uri"].startswith("pkg:pypi/llvmlite@"))
     assert llvmlite["digest"] == {"sha256": sha256(record.encode()).hexdigest()}

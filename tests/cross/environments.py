@@ -16,7 +16,7 @@ from aivmc.runtime.environment import missing_features
 from examples.published import ROOT, cache_folder
 from tests.cross.c_runner import INSTALL, CNode
 
-_NODE = Path(__file__).with_name("node.py")
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,19 @@ class PythonNode:
 
     def run(self, folder: Path, threads: int) -> dict[str, Any]:
         """What tests/cross/node.py prints on this machine."""
+        told = [self.target] if self.told else []
+        result: dict[str, Any] = json.loads(self.execute("node.py", folder, threads, *told))
+        return result
+
+    def execute(self, script: str, *arguments: object) -> str:
+        """What a script of this folder prints on this machine."""
         path = [str(ROOT), *([self.site] if self.site else [])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
-        command = [*self.emulator, self.python, str(_NODE), str(folder), str(threads)]
-        command += [self.target] if self.told else []
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+        command = [*self.emulator, self.python, str(_FOLDER / script), *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{self.name}: exit {done.returncode}: {done.stderr[-2000:]}")
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+        return done.stdout
 
 
 def _x86(cpu: str, target: str) -> PythonNode:

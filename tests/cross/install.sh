@@ -25,7 +25,8 @@ if [ -n "$wanted" ]; then
     { apt-get -q update && apt-get -q -y install $wanted; } || fail "apt-get can't install$wanted"
 fi
 
-[ -e "$root/complete" ] && exit 0
+node="numpy ml_dtypes llvmlite rfc8785 blake3"
+[ -e "$root/complete" ] && [ "$(cat "$root/complete")" = "$node" ] && exit 0
 command -v apt-get > /dev/null || fail "this system has no apt-get to fetch a Python for aarch64 with"
 rm -rf "$root"
 mkdir -p "$root/apt/state/lists/partial" "$root/apt/cache/archives/partial" "$root/site"
@@ -61,7 +62,6 @@ for name in sys.argv[1:]:
         --python-version "$version" $platforms --platform manylinux2014_aarch64 \
         --target "$site" $requirements || fail "pip can't fetch the wheels for aarch64"
 }
-node="numpy ml_dtypes llvmlite rfc8785"
 # shellcheck disable=SC2086
 packages site $node onnxruntime
 # shellcheck disable=SC2086
@@ -73,4 +73,4 @@ for processor in 0 1; do
     printf 'CPU implementer\t: 0x41\nCPU architecture: 8\n'
     printf 'CPU variant\t: 0x3\nCPU part\t: 0xd0c\nCPU revision\t: 1\n\n'
 done > "$root/proc/cpuinfo"
-touch "$root/complete"
+echo "$node" > "$root/complete"

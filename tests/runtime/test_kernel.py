@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import aivmc
+from aivmc.backends.cpu.targets import resolve
 from aivmc.ir.binding import InputError
 from aivmc.ir.constants import Array, tensor_digest
 from aivmc.kernel_file.errors import IntegrityError
@@ -273,6 +274,39 @@ def test_a_node_that_lacks_features_is_told_which(
 def test_a_target_that_the_kernel_lacks(fat: Path) -> None:
     with pytest.raises(NodeError, match="no target 'cuda'; it has x86-64-v3, x86-64-v4"):
         load(fat, "cuda")
+
+
+def system_kernel(path: Path, **told: str) -> Path:
+    config = {**contents().config, "targets": {"x86-64-v3": told}}
+    write_kernel(contents(config=config), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"os": "darwin"}, r"needs for x86-64-v3: operating system darwin \(this node has linux\)"),
+        ({"os": "linux", "abi": "musl"}, r"needs for x86-64-v3: ABI musl \(this node has gnu\)"),
+        ({"triple": "sparc64-linux-gnu"}, r"architecture sparc64 \(this node has x86_64\)"),
+        ({"os": "darwin", "abi": "musl"}, r"system darwin \(.*\), ABI musl \(.*\)$"),
+    ],
+)
+def test_a_node_of_another_system_is_told_so(
+    tmp_path: Path, told: dict[str, str], message: str
+) -> None:
+    with pytest.raises(NodeError, match=message):
+        load(system_kernel(tmp_path / "k.aivm", **told))
+
+
+def test_this_node_is_what_the_targets_are_for(tmp_path: Path) -> None:
+    target = resolve("x86-64-v3")
+    told = {"os": target.system, "abi": target.abi, "triple": target.triple}
+    load(system_kernel(tmp_path / "k.aivm", **told)).close()
+    for broken in (["linux"], "linux", {"x86-64-v3": 3}):
+        config = {**contents().config, "targets": broken}
+        write_kernel(contents(config=config), tmp_path / "broken.aivm")
+        with pytest.raises(IntegrityError, match="configuration of the target x86-64-v3"):
+            load(tmp_path / "broken.aivm")
 
 
 # Plans that are not of the kernel.

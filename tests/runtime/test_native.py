@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,62 @@ def test_steps_see_all_of_the_steps_before(threads: int, n: int) -> None:
         got = run_rotations(kernel, steps, n)
         assert (got == (np.arange(n) + steps) % n + steps).all()
     kernel.close()
+
+
+# Buffers that steps read and write: in turn, the same ones twice, and others.
+READS_AND_WRITES = [(0, 1), (1, 2), (2, 0), (0, 2), (1, 2), (2, 0), (0, 1), (1, 2), (2, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 50_000])
+def test_parts_see_what_each_traced_step_leaves(threads: int, n: int) -> None:
+    steps = tuple(
+        Step("rotate", pair, (0,), parallel=i % 5 not in (2, 3), traced=i % 7 != 2)
+        for i, pair in enumerate(READS_AND_WRITES * 2)
+    )
+    count = len(steps)
+    kernel = NativeKernel(kernel_code(steps), buffers=3, dims=1, steps=count, threads=threads)
+    buffers = [np.zeros(n, np.int64) for _ in range(3)]
+    states = [np.arange(n), buffers[1].copy(), buffers[2].copy()]
+    expected = []
+    for step in steps:
+        states[step.buffers[1]] = np.roll(states[step.buffers[0]], -1) + 1
+        expected.append(states[step.buffers[1]])
+    addresses, seen = tuple(b.ctypes.data for b in buffers), []
+
+    def look(step: int, part: int) -> None:
+        if step < 10:
+            time.sleep(1e-4)  # who goes on too early overwrites what is looked at
+        result = buffers[steps[step].buffers[1]]
+        seen.append((step, part, bool((result == expected[step]).all())))
+
+    parts = [[partial(look, step, part) for part in range(step % 4)] for step in range(count)]
+    looks = [(i, part, True) for i, s in enumerate(steps) if s.traced for part in range(i % 4)]
+    for _ in range(20):
+        for observed in (True, False):
+            seen.clear()
+            buffers[0][:] = np.arange(n)
+            kernel.run(addresses, (n,), (n,) * count, parts=parts if observed else None)
+            assert sorted(seen) == (looks if observed else [])
+            assert [step for step, _, _ in seen] == sorted(step for step, _, _ in seen)
+            assert (buffers[steps[-1].buffers[1]] == expected[-1]).all()
+    kernel.close()
+
+
+def test_an_error_of_a_part_ends_up_here() -> None:
+    steps = rotations(2)
+    code = kernel_code(tuple(replace(s, traced=True) for s in steps))
+    for threads in (1, 2):
+        kernel = NativeKernel(code, buffers=2, dims=1, steps=2, threads=threads)
+        a, b = np.arange(4), np.zeros(4, np.int64)
+
+        def fail() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            kernel.run((a.ctypes.data, b.ctypes.data), (4,), (4, 4), parts=[[fail], []])
+        assert (run_rotations(kernel, 2, 4) == (np.arange(4) + 2) % 4 + 2).all()
+        kernel.close()
 
 
 def test_many_small_runs_on_more_threads_than_cores() -> None:

@@ -91,6 +91,9 @@ def test_a_proof_has_one_encoding() -> None:
     for length in (0, 79, 81):
         with pytest.raises(TrustError, match=f"80 bytes, not {length}"):
             ecvrf.verify(PUBLIC, ALPHA, (PROOF + b"\0")[:length])
+    for length in (0, 31, 33):
+        with pytest.raises(TrustError, match=f"public key is 32 bytes, not {length}"):
+            ecvrf.verify((PUBLIC + b"\0")[:length], ALPHA, PROOF)
 
 
 def encoded(y: int, sign: int = 0) -> bytes:
