@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 from aivmc.backends.cpu import targets as cpu
 from aivmc.backends.cpu.targets import CpuTarget
-from aivmc.backends.cuda.targets import CUDA, CudaTarget
+from aivmc.backends.cuda import targets as cuda
+from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.ir.errors import AivmcError
 
 Target = CpuTarget | CudaTarget
 
 
 def resolve(name: str) -> Target:
-    """The target called ``name``: ``cuda``, or one of the CPU's names. ``AivmcError`` names the
+    """The target called ``name``: one of a GPU's or the CPU's names. ``AivmcError`` names the
     choices."""
-    if name == CUDA.name:
-        return CUDA
+    if name in cuda.TARGETS:
+        return cuda.TARGETS[name]
     if name not in cpu.NAMES:
-        choices = ", ".join([*cpu.NAMES, CUDA.name])
+        choices = ", ".join([*cpu.NAMES, *cuda.TARGETS])
         raise AivmcError(f"unknown target {name!r}: choose one of {choices}")
     return cpu.resolve(name)
 

@@ -11,6 +11,7 @@ from typing import Any
 from aivmc.ir.errors import AivmcError
 from aivmc.ptx.device import Device, DeviceModule
 from aivmc.ptx.errors import DeviceError, KernelFault, PtxError
+from aivmc.ptx.gpus import capability
 from aivmc.ptx.syntax import BITS
 from aivmc.runtime.cuda import FUNCTIONS
 
@@ -83,8 +84,12 @@ class StandIn:
     def _cuModuleLoadDataEx(  # noqa: N802
         self, module: Any, image: bytes, count: int, options: Any, values: Any
     ) -> int:
+        text = image.decode()
+        gpu = text.partition(".target ")[2].split()[0].rstrip(",")
+        if capability(gpu) > self.capability:
+            return INVALID_PTX
         try:
-            loaded = self.device.load(image.decode())
+            loaded = self.device.load(text, gpu)
         except PtxError as error:
             assert list(options[:count]) == [5, 6]
             ctypes.memmove(values[0], f"ptxas: {error.reason}".encode()[: values[1] - 1], values[1])

@@ -19,7 +19,7 @@ from aivmc.trust.errors import MalformedError
 FORMAT = "aivm-trace 1"
 DIGEST_BYTES = 32
 
-TARGET = r"[A-Za-z0-9._-]{1,100}"
+TARGET = r"[A-Za-z0-9._:-]{1,100}"
 """The form of a target's name in a document."""
 
 _LONGEST_FILE = 1 << 28

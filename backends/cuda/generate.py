@@ -10,7 +10,7 @@ from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.llvm import compile_functions
 from aivmc.backends.cuda.lower import GpuFunction, lower
 from aivmc.backends.cuda.ptx import emit_ptx
-from aivmc.backends.cuda.targets import CUDA
+from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Program, Step, lower_module
 from aivmc.ir.core import Module, Op
 from aivmc.ir.text import print_module
@@ -18,32 +18,34 @@ from aivmc.ir.text import print_module
 
 @dataclass(frozen=True)
 class _Lowering:
+    target: CudaTarget
+
     @property
     def name(self) -> str:
-        return CUDA.name
+        return self.target.name
 
     def lower(self, name: str, op: Op, symbols: Iterable[str], packed: bool) -> GpuFunction:
-        return lower(name, op, symbols, CUDA)
+        return lower(name, op, symbols, self.target)
 
     def packing(self, op: Op, digest: str) -> Packing | None:
         return None
 
 
-def generate(module: Module, progress: Progress) -> Generated:
+def generate(module: Module, target: CudaTarget, progress: Progress) -> Generated:
     """Compile a kernel-stage program, whose large constants need no data.
 
     ``UnsupportedError`` names what can't be.
     """
-    program = lower_module(module, _Lowering())
-    functions = list(_functions(program, progress))
-    admitted = emit_ptx(functions, CUDA)
+    program = lower_module(module, _Lowering(target))
+    functions = list(_functions(program, target, progress))
+    admitted = emit_ptx(functions, target)
     audit = {
         "llvm": sum((audit_ir(ir) for _, ir in functions), AuditReport({})).counts,
         "ptx": admitted.total,
     }
     artifact = Artifact(
-        target=CUDA.name,
-        requires=CUDA.requires,
+        target=target.name,
+        requires=target.requires,
         member="kernel.ptx",
         code=admitted.module.text.encode("ascii"),
         plan=program.plan(_launch),
@@ -55,23 +57,25 @@ def generate(module: Module, progress: Progress) -> Generated:
     return Generated(artifact, ())
 
 
-def llvm_text(module: Module) -> str:
+def llvm_text(module: Module, target: CudaTarget) -> str:
     """The audited LLVM IR of a kernel-stage program's code, to read."""
-    program = lower_module(module, _Lowering())
-    return "\n".join(ir for _, ir in _functions(program, lambda *_: None))
+    program = lower_module(module, _Lowering(target))
+    return "\n".join(ir for _, ir in _functions(program, target, lambda *_: None))
 
 
-def assembly_text(module: Module) -> str:
+def assembly_text(module: Module, target: CudaTarget) -> str:
     """The PTX of a kernel-stage program, to read."""
-    return generate(module, lambda *_: None).artifact.code.decode("ascii")
+    return generate(module, target, lambda *_: None).artifact.code.decode("ascii")
 
 
-def _functions(program: Program, progress: Progress) -> Iterator[tuple[GpuFunction, str]]:
+def _functions(
+    program: Program, target: CudaTarget, progress: Progress
+) -> Iterator[tuple[GpuFunction, str]]:
     """LLVM IR of one function after the other: LLVM's memory for one serves the next."""
     functions = [f for f in program.functions.values() if isinstance(f, GpuFunction)]
     for done, function in enumerate(sorted(functions, key=lambda f: f.name)):
         progress(done, len(functions), function.name)
-        yield function, compile_functions([function.prim], CUDA)
+        yield function, compile_functions([function.prim], target)
     progress(len(functions), len(functions), "PTX")
 
 

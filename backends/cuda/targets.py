@@ -1,8 +1,11 @@
-"""The GPU target: one PTX text for every NVIDIA GPU from Maxwell (sm_52) on."""
+"""GPU targets: ``cuda`` is PTX for every NVIDIA GPU from Maxwell (sm_52) on, ``cuda:sm_61`` and
+its like for that one and newer ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from aivmc.ptx.gpus import OLDEST, VERSIONS
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,17 @@ class CudaTarget:
     permute: str = ""
 
 
-CUDA = CudaTarget(
-    name="cuda",
-    triple="nvptx64-nvidia-cuda",
-    cpu="sm_52",
-    features="+ptx60",
-    requires=("cuda",),
-    system="cuda",
-    abi="ptx",
-)
+def _target(gpu: str) -> CudaTarget:
+    return CudaTarget(
+        name="cuda" if gpu == OLDEST else f"cuda:{gpu}",
+        triple="nvptx64-nvidia-cuda",
+        cpu=gpu,
+        features=f"+ptx{VERSIONS[gpu].replace('.', '')}",
+        requires=(gpu,),
+        system="cuda",
+        abi="ptx",
+    )
+
+
+CUDA = _target(OLDEST)
+TARGETS = {target.name: target for target in map(_target, VERSIONS)}

@@ -29,6 +29,7 @@ from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Signature
 from aivmc.ptx.device import Device
 from aivmc.ptx.errors import KernelFault
+from aivmc.ptx.gpus import VERSIONS
 from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.launches import LaunchPlan
 from aivmc.runtime.selftest import choose_sizes, make_inputs
@@ -285,8 +286,41 @@ def test_what_can_not_be_compiled_is_named() -> None:
 def test_targets_by_name() -> None:
     assert resolve("cuda").name == "cuda"
     assert [t.name for t in resolve_all(["cuda", "cpu", "cuda"])] == ["cuda", "x86-64-v3"]
-    with pytest.raises(AivmcError, match=r"unknown target 'pdp-11': choose one of .*, cuda$"):
+    with pytest.raises(AivmcError, match=r"unknown target 'pdp-11': choose one of .*, cuda, cuda:"):
         resolve("pdp-11")
+
+
+@pytest.mark.parametrize("gpu", ["sm_61", "sm_90"])
+def test_ops_for_newer_gpus(gpu: str) -> None:
+    """LLVM has other instructions for them: of f16, of pairs of bytes, maximum."""
+
+    def body(b: Builder, x: Value, z: Value, y: Value, bits: Value) -> list[Value]:
+        return [
+            b.op("det.maximum", x, z),
+            b.op("det.add", y, y),
+            b.op("det.abs", y),
+            b.op("det.reduce_square_sum", bits, axes=(), keepdims=False, order="exact"),
+        ]
+
+    types = {n: TensorType(F32, (40,)) for n in "xz"} | {"y": TensorType(DType.F16, (40,))}
+    module = program({**types, "bits": TensorType(DType.U2, (24,))}, body)
+    x = np.array([np.nan, -0.0, 0.0, np.inf, 1, -2, 3, 4], np.float32).repeat(5)
+    bits = (np.arange(24) % 4).astype(DType.U2.numpy)
+    inputs = {"x": x, "z": x[::-1].copy(), "y": x.astype(np.float16), "bits": bits}
+    kernel = executor(module, f"cuda:{gpu}", Device(order=3))
+    assert_same(kernel.run(inputs), interpret(module, inputs), gpu)
+    counts = build_artifact(module, f"cuda:{gpu}").audit["ptx"]
+    assert ("max.NaN.f32" in counts) == (gpu == "sm_90")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpu", list(VERSIONS)[1:])
+@pytest.mark.parametrize("op", sorted(CASES))
+def test_op_for_newer_gpus(op: str, gpu: str) -> None:
+    module, inputs = program_of_cases(compiled_cases(op), symbolic=False)
+    kernel = executor(module, f"cuda:{gpu}", Device(order=4))
+    assert_same(kernel.run(inputs), interpret(module, inputs), gpu)
+    kernel.close()
 
 
 # Running it

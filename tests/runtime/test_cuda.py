@@ -12,11 +12,14 @@ import pytest
 import aivmc
 from aivmc.ir.constants import tensor_digest
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.protocol.execution import open_session
+from aivmc.ptx.device import Device
 from aivmc.ptx.errors import DeviceError, PtxError
 from aivmc.runtime import cuda
 from aivmc.runtime.cuda import CudaDevice
 from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.errors import NodeError
+from aivmc.runtime.kernel import open_target
 from aivmc.runtime.launches import LaunchPlan
 from tests.ptx.text import kernel, lines, module
 from tests.small_model import small_model
@@ -115,7 +118,7 @@ def test_the_drivers_log_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = StandIn()
     device = CudaDevice(stand_in)
 
-    def refusing(text: str) -> Any:
+    def refusing(text: str, gpu: str) -> Any:
         raise PtxError("too many registers", text, 1, 1)
 
     monkeypatch.setattr(stand_in.device, "load", refusing)
@@ -134,9 +137,67 @@ def test_refused_ptx_never_gets_to_the_driver() -> None:
     assert "cuModuleLoadDataEx" not in stand_in.calls
 
 
-def test_an_old_gpu_is_refused() -> None:
+def test_an_old_gpu_is_refused(fat: Path, driver: StandIn) -> None:
+    driver.capability = (5, 0)
+    with pytest.raises(
+        NodeError, match=r"the GPU has compute capability 5\.0, and cuda needs 5\.2"
+    ):
+        aivmc.load(fat, device="cuda")
     with pytest.raises(NodeError, match=r"the GPU has compute capability 5\.0; 5\.2 is needed"):
-        CudaDevice(StandIn(capability=(5, 0)))
+        CudaDevice(driver).load(DOUBLE)
+    assert "cuModuleLoadDataEx" not in driver.calls
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Code for three GPUs."""
+    path = tmp_path_factory.mktemp("cuda") / "several.aivm"
+    aivmc.compile(small_model(), ["cuda:sm_90", "cuda", "cpu", "cuda:sm_61"]).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("capability", "target"),
+    [
+        ((5, 2), "cuda"),
+        ((6, 0), "cuda"),
+        ((6, 1), "cuda:sm_61"),
+        ((8, 9), "cuda:sm_61"),
+        ((9, 0), "cuda:sm_90"),
+        ((12, 0), "cuda:sm_90"),
+    ],
+)
+def test_the_best_target_for_a_gpu(
+    capability: tuple[int, int], target: str, several: Path, driver: StandIn
+) -> None:
+    driver.capability = capability
+    with aivmc.load(several, device="cuda") as kernel, open_session(several) as on_cpu:
+        assert open_target(kernel.file, device="cuda")[0] == target
+        expected = on_cpu.execute({"x": X}).arrays["y"]
+        assert kernel.run({"x": X})["y"].tobytes() == expected.tobytes()
+        code = bytes(kernel.file.members[f"targets/{target}/kernel.ptx"]).decode()
+        assert f".target {'sm_52' if target == 'cuda' else target[5:]}" in code
+
+
+def test_a_target_can_be_named(several: Path, driver: StandIn) -> None:
+    for device in ("ptx-sim", "cuda"):
+        with open_session(several, "cuda:sm_61", device) as session:
+            assert session.target == "cuda:sm_61"
+            assert session.execute({"x": X}, traced=True).trace is not None
+    with open_session(several, device="ptx-sim") as session:
+        assert session.target == "cuda:sm_90"
+    with pytest.raises(NodeError, match=r"capability 8\.0, and cuda:sm_90 needs 9\.0"):
+        aivmc.load(several, "cuda:sm_90", "cuda")
+    with pytest.raises(NodeError, match="no GPU runs this code, which is for x86-64-v3"):
+        aivmc.load(several, "x86-64-v3", "cuda")
+
+
+def test_code_for_another_gpu_than_its_target_says_is_refused(several: Path) -> None:
+    with aivmc.load(several) as loaded:
+        plan = LaunchPlan.from_json(loaded.file.json("targets/cuda/plan.json"))
+        code = bytes(loaded.file.members["targets/cuda:sm_90/kernel.ptx"])
+        with pytest.raises(IntegrityError, match=r"PTX is refused: .*unexpected '7\.8'"):
+            DeviceExecutor(loaded.signature, plan, code, loaded.file.arrays(), Device(), "sm_52")
 
 
 def test_no_driver(fat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +208,7 @@ def test_no_driver(fat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_kernel_without_code_for_a_device(tmp_path: Path, fat: Path) -> None:
     aivmc.compile(small_model()).save(tmp_path / "cpu.aivm")
-    with pytest.raises(NodeError, match=r"cuda runs the target cuda, .* has only x86-64-v3"):
+    with pytest.raises(NodeError, match="no GPU runs this code, which is for x86-64-v3"):
         aivmc.load(tmp_path / "cpu.aivm", device="cuda")
     aivmc.compile(small_model(), "cuda").save(tmp_path / "gpu.aivm")
     with pytest.raises(NodeError, match=r"no CPU runs this code; .* devices ptx-sim, cuda"):
