@@ -306,7 +306,7 @@ def test_ops_for_newer_gpus(gpu: str) -> None:
     module = program({**types, "bits": TensorType(DType.U2, (24,))}, body)
     x = np.array([np.nan, -0.0, 0.0, np.inf, 1, -2, 3, 4], np.float32).repeat(5)
     bits = (np.arange(24) % 4).astype(DType.U2.numpy)
-    inputs = {"x": x, "z": x[::-1].copy(), "y": x.astype(np.float16), "bits": bits}
+    inputs: dict[str, Any] = {"x": x, "z": x[::-1].copy(), "y": x.astype(np.float16), "bits": bits}
     kernel = executor(module, f"cuda:{gpu}", Device(order=3))
     assert_same(kernel.run(inputs), interpret(module, inputs), gpu)
     counts = build_artifact(module, f"cuda:{gpu}").audit["ptx"]
