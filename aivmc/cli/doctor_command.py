@@ -29,7 +29,12 @@ from aivmc.ptx.gpus import capability, dotted, required_gpu
 from aivmc.runtime.environment import describe, missing_features
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.kernel import CPU, CUDA
-from aivmc.runtime.requirements import Requirement, gpu_capability, requirements
+from aivmc.runtime.requirements import (
+    Requirement,
+    gpu_capability,
+    gpu_text,
+    requirements,
+)
 
 
 def run(kernel: Path | None, as_json: bool) -> None:
@@ -43,12 +48,14 @@ def _compare(kernel: KernelFile, as_json: bool) -> bool:
     needs = {name: requirements(kernel, name) for name in sorted(kernel.manifest.targets)}
     results = [_selftest(kernel, name, items) for name, items in needs.items()]
     if as_json:
-        listed = {name: [asdict(i) for i in items] for name, items in needs.items()}
+        listed = {
+            name: [asdict(i) | {"met": i.is_met} for i in items] for name, items in needs.items()
+        }
         checks = results_json(results)
         print_json({"kernel": kernel.identity, "requirements": listed, "checks": checks})
     else:
         for name, items in needs.items():
-            rows = ((i.item, i.needed, i.found, "ok" if i.met else "MISSING") for i in items)
+            rows = ((i.item, i.needed, i.found, "ok" if i.is_met else "MISSING") for i in items)
             print_table((name, "needed", "this node", ""), rows)
         print_results(results)
         print_text(kernel.identity)
@@ -57,7 +64,7 @@ def _compare(kernel: KernelFile, as_json: bool) -> bool:
 
 def _selftest(kernel: KernelFile, target: str, items: list[Requirement]) -> Result:
     name = f"self-test of {target}"
-    missing = [i.item for i in items if not i.met]
+    missing = [i.item for i in items if not i.is_met]
     if missing:
         return Result(name, None, f"this node lacks {', '.join(missing)}")
     try:
@@ -90,7 +97,7 @@ def _node(as_json: bool) -> bool:
 
 def _lacking_gpu(target: CudaTarget, has: tuple[int, int] | None) -> list[str]:
     least = capability(target.cpu)
-    return [] if has and has >= least else [f"an NVIDIA GPU of compute capability {dotted(least)}"]
+    return [] if has and has >= least else [gpu_text(least)]
 
 
 def _print(

@@ -14,20 +14,24 @@ from aivmc.runtime.errors import NodeError
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that a target's code needs: of the system, the processor or the GPU."""
+    """One thing that a target's code needs: of the system, a feature of the processor, a GPU."""
 
     item: str
     needed: str
     found: str
-    met: bool
+
+    @property
+    def is_met(self) -> bool:
+        return self.needed == self.found
 
 
 def requirements(kernel: KernelFile, target: str) -> list[Requirement]:
     """What the target's code needs, the system before the processor's features."""
-    requires = kernel.manifest.targets[target].requires
-    gpu = required_gpu(requires)
+    gpu = required_gpu(kernel.manifest.targets[target].requires)
     if gpu is not None:
-        return [_gpu(capability(gpu))]
+        needed, has = capability(gpu), gpu_capability()
+        found = "present" if has is not None and has >= needed else "missing"
+        return [Requirement(gpu_text(needed), "present", found)]
     told = kernel.manifest.config.get("targets", {}).get(target, {})
     architecture = str(told.get("triple", "")).partition("-")[0]
     known = [
@@ -35,23 +39,23 @@ def requirements(kernel: KernelFile, target: str) -> list[Requirement]:
         ("architecture", architecture, platform.machine()),
     ]
     has = cpu_features()
-    known = [item for item in known if item[1]]
-    known += [
-        (f"CPU feature {name}", "present", "present" if name in has else "missing")
-        for name in requires
+    return [
+        *(Requirement(*item) for item in known if item[1]),
+        *(
+            Requirement(f"CPU feature {name}", "present", "present" if name in has else "missing")
+            for name in kernel.manifest.targets[target].requires
+        ),
     ]
-    return [Requirement(*item, met=item[1] == item[2]) for item in known]
 
 
 def gpu_capability() -> tuple[int, int] | None:
-    """That of this node's first NVIDIA GPU; None where there is none that can be used."""
+    """Of this node's first NVIDIA GPU; None where there is none that can be used."""
     try:
         return CudaDevice().capability
     except NodeError:
         return None
 
 
-def _gpu(least: tuple[int, int]) -> Requirement:
-    has = gpu_capability()
-    found, met = ("none", False) if has is None else (dotted(has), has >= least)
-    return Requirement("NVIDIA GPU, compute capability", dotted(least), found, met)
+def gpu_text(least: tuple[int, int]) -> str:
+    """What a target for GPUs needs, in words."""
+    return f"NVIDIA GPU of compute capability {dotted(least)} or more"

@@ -98,6 +98,7 @@ def test_targets_for_newer_gpus(folder: Path, tmp_path: Path) -> None:
     assert ".target sm_70" in good("inspect", kernel, "--stage", "asm", "-t", "cuda:sm_70")
     assert good_json("verify", kernel, folder / "model.onnx")["verified"]
     needs = good_json("doctor", kernel)["requirements"]["cuda:sm_70"]
-    assert [(n["needed"], n["found"], n["met"]) for n in needs] == [("7.0", "none", False)]
-    assert "this node lacks NVIDIA GPU, compute capability" in good("doctor", kernel)
+    item = "NVIDIA GPU of compute capability 7.0 or more"
+    assert [(n["item"], n["found"], n["met"]) for n in needs] == [(item, "missing", False)]
+    assert f"this node lacks {item}" in good("doctor", kernel)
     assert "cuda:sm_70" in refused(2, "compile", folder / "model.onnx", "-t", "cuda:sm_71")
