@@ -29,8 +29,8 @@ def requirements(kernel: KernelFile, target: str) -> list[Requirement]:
     """What the target's code needs, the system before the processor's features."""
     gpu = required_gpu(kernel.manifest.targets[target].requires)
     if gpu is not None:
-        needed, has = capability(gpu), gpu_capability()
-        found = "present" if has is not None and has >= needed else "missing"
+        needed, there = capability(gpu), gpu_capability()
+        found = "present" if there is not None and there >= needed else "missing"
         return [Requirement(gpu_text(needed), "present", found)]
     told = kernel.manifest.config.get("targets", {}).get(target, {})
     architecture = str(told.get("triple", "")).partition("-")[0]
