@@ -14,6 +14,8 @@ from aivmc.runtime.cuda import CudaDevice
 from tests.backends.op_harness import assert_same, executor, program_of_cases
 from tests.backends.test_cuda import matmul, values
 from tests.backends.test_ops import compiled_cases
+from tests.conformance.check import check_compiled
+from tests.conformance.test_vectors import OPS, PATHS, vectors
 from tests.ir.ops.cases import CASES
 
 pytestmark = pytest.mark.gpu
@@ -37,6 +39,11 @@ def test_matrix_products(size: tuple[int, int, int]) -> None:
     kernel = executor(module, "cuda", CudaDevice())
     assert_same(kernel.run(inputs), interpret(module, inputs), "cuda")
     kernel.close()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=OPS)
+def test_conformance_vectors(path: Path) -> None:
+    check_compiled(vectors(path), "cuda", CudaDevice())
 
 
 def test_a_model(tmp_path: Path) -> None:
