@@ -92,9 +92,10 @@ class CudaDevice:
         return address.value
 
     def free(self, address: int) -> None:
-        """Give the memory at an address from :meth:`allocate` back."""
-        self.enter()
-        self.call("cuMemFree_v2", address)
+        """Give the memory at an address from :meth:`allocate` back. Where a kernel has failed, its
+        error is the one to be seen: the GPU gives the memory back with the process."""
+        self._library.cuCtxSetCurrent(self._context)
+        self._library.cuMemFree_v2(address)
 
     def write(self, address: int, data: Any) -> None:
         """Copy an array's bytes to the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from aivmc.runtime import cuda
 from aivmc.runtime.cuda import CudaDevice
 from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.errors import NodeError
-from aivmc.runtime.kernel import open_target
+from aivmc.runtime.kernel import Kernel, open_target
 from aivmc.runtime.launches import LaunchPlan
 from tests.ptx.text import kernel, lines, module
 from tests.small_model import small_model
@@ -101,10 +102,32 @@ def test_errors_name_the_kernel() -> None:
     loaded = device.load(DOUBLE)
     with pytest.raises(NodeError, match="double: cuCtxSynchronize gives 700, an illegal memory"):
         loaded.launch("double", (1,), (4,), [0, 7])
+    device = CudaDevice(StandIn())
+    loaded = device.load(DOUBLE)
     with pytest.raises(NodeError, match="double: cuLaunchKernel gives 1, invalid argument"):
-        device.load(DOUBLE).launch("double", (1,), (4096,), [0, 7])
+        loaded.launch("double", (1,), (4096,), [0, 7])
     with pytest.raises(DeviceError, match="there is no kernel 'triple'; the module has double"):
         loaded.launch("triple", (1,), (4,), [0, 7])
+
+
+def test_what_a_kernel_did_is_said_not_what_failed_after_it(fat: Path) -> None:
+    with aivmc.load(fat) as loaded:
+        file = loaded.file
+        plan = LaunchPlan.from_json(file.json("targets/cuda/plan.json"))
+        code = bytes(file.members["targets/cuda/kernel.ptx"])
+        broken = re.sub(rb"(st\.global\S+ \t\[%rd\d+)\]", rb"\1+1048576]", code)
+        gpu = CudaDevice(StandIn())
+        executor = DeviceExecutor(loaded.signature, plan, broken, file.arrays(), gpu)
+        with (
+            pytest.raises(NodeError, match=r"^k0_contract: cuCtxSynchronize gives 700, an illegal"),
+            Kernel(file, executor) as kernel,
+        ):
+            kernel.run({"x": X})
+
+
+def test_no_gpu_is_said() -> None:
+    with pytest.raises(NodeError, match="the GPU: cuInit gives 100, no CUDA-capable device"):
+        CudaDevice(StandIn(gpus=0))
 
 
 def test_too_little_memory_is_said() -> None:
