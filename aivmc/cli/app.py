@@ -34,7 +34,8 @@ Targets = Annotated[
         "--target",
         metavar="TARGET",
         help="x86-64-v3 (the default; also: cpu, llvm), x86-64-v4, or native: the best for this "
-        "machine. Several make a kernel that holds code for each.",
+        "machine; cuda for NVIDIA GPUs, cuda:sm_80 for those from that one on. Several make a "
+        "kernel that holds code for each.",
     ),
 ]
 Shapes = Annotated[
