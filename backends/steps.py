@@ -134,9 +134,7 @@ def lower_module(module: Module, lowering: Lowering) -> Program:
         if op.name == "det.constant"
     }
     refused: list[str] = []
-    for op in module.main.region.body:
-        if op.name in ("det.constant", "det.stream_key", "det.reshape"):
-            continue
+    for op in kernel_ops(module):
         try:
             program.add(op, constants)
         except UnsupportedError as error:
@@ -145,6 +143,12 @@ def lower_module(module: Module, lowering: Lowering) -> Program:
         listed = "\n".join(f"  {line}" for line in dict.fromkeys(refused))
         raise UnsupportedError(f"{lowering.name} can't take this model yet:\n{listed}")
     return program
+
+
+def kernel_ops(module: Module) -> list[Op]:
+    """The ops that become steps, in their order: of a kernel-stage program all that compute."""
+    others = ("det.constant", "det.stream_key", "det.reshape")
+    return [op for op in module.main.region.body if op.name not in others]
 
 
 def _weights_operand(op: Op) -> int | None:

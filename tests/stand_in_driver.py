@@ -11,15 +11,17 @@ from typing import Any
 from aivmc.ir.errors import AivmcError
 from aivmc.ptx.device import Device, DeviceModule
 from aivmc.ptx.errors import DeviceError, KernelFault, PtxError
+from aivmc.ptx.gpus import capability
 from aivmc.ptx.syntax import BITS
 from aivmc.runtime.cuda import FUNCTIONS
 
 # Of CUresult.
 INVALID_VALUE, OUT_OF_MEMORY, INVALID_CONTEXT, INVALID_PTX = 1, 2, 201, 218
-NOT_FOUND, ILLEGAL_ADDRESS = 500, 700
+NO_DEVICE, NOT_FOUND, ILLEGAL_ADDRESS = 100, 500, 700
 _WORDS = {
     INVALID_VALUE: b"invalid argument",
     OUT_OF_MEMORY: b"out of memory",
+    NO_DEVICE: b"no CUDA-capable device is detected",
     INVALID_CONTEXT: b"invalid device context",
     INVALID_PTX: b"a PTX JIT compilation failed",
     NOT_FOUND: b"named symbol not found",
@@ -32,8 +34,10 @@ class StandIn:
     """Has the functions as attributes. ``memory`` is what can be allocated, in bytes; ``calls``
     the names of the functions called."""
 
-    def __init__(self, capability: tuple[int, int] = (8, 0), memory: int = 1 << 30) -> None:
-        self.capability, self.memory = capability, memory
+    def __init__(
+        self, capability: tuple[int, int] = (8, 0), memory: int = 1 << 30, gpus: int = 1
+    ) -> None:
+        self.capability, self.memory, self.gpus = capability, memory, gpus
         self.device = Device()
         self.calls: list[str] = []
         self.sizes: dict[int, int] = {}
@@ -52,6 +56,10 @@ class StandIn:
             needs_context = name.startswith(("cuMem", "cuModule", "cuLaunch"))
             if needs_context and self._context != _CONTEXT:
                 return INVALID_CONTEXT
+            if needs_context and self._failure:
+                return self._failure  # a context is of no use any more
+            if name == "cuInit" and not self.gpus:
+                return NO_DEVICE
             try:
                 return handler(*arguments) or 0
             except DeviceError:
@@ -83,8 +91,12 @@ class StandIn:
     def _cuModuleLoadDataEx(  # noqa: N802
         self, module: Any, image: bytes, count: int, options: Any, values: Any
     ) -> int:
+        text = image.decode()
+        gpu = text.partition(".target ")[2].split()[0].rstrip(",")
+        if capability(gpu) > self.capability:
+            return INVALID_PTX
         try:
-            loaded = self.device.load(image.decode())
+            loaded = self.device.load(text, gpu)
         except PtxError as error:
             assert list(options[:count]) == [5, 6]
             ctypes.memmove(values[0], f"ptxas: {error.reason}".encode()[: values[1] - 1], values[1])

@@ -34,7 +34,8 @@ Targets = Annotated[
         "--target",
         metavar="TARGET",
         help="x86-64-v3 (the default; also: cpu, llvm), x86-64-v4, or native: the best for this "
-        "machine. Several make a kernel that holds code for each.",
+        "machine; cuda for NVIDIA GPUs, cuda:sm_80 for those from that one on. Several make a "
+        "kernel that holds code for each.",
     ),
 ]
 Shapes = Annotated[
@@ -291,15 +292,20 @@ def inspect(
     stage: Annotated[
         str | None,
         typer.Option(
-            metavar="onnx|det|canonical|kernel|llvm|asm|audit",
-            help="Print the program as it is at this stage. onnx and det: of a model only.",
+            metavar="onnx|det|canonical|kernel|llvm|asm|audit|cost",
+            help="Print the program as it is at this stage. onnx and det: of a model only. cost: "
+            "what its launches cost on a GPU; of a kernel, with --shape for inputs of these sizes.",
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("-t", "--target", help="Whose code, for kernel, llvm, asm and audit."),
+        typer.Option("-t", "--target", help="Whose code, for kernel, llvm, asm, audit and cost."),
     ] = None,
     shape: Shapes = [],  # noqa: B006
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="A100|H100|RTX 4090|T4", help="Whose cost; A100 if not given."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what a kernel is: signature, identity part by part, memory plan; or its program.
@@ -311,10 +317,11 @@ def inspect(
         aivmc inspect model.aivm
         aivmc inspect model.aivm --stage canonical
         aivmc inspect model.onnx --stage asm -t x86-64-v4
+        aivmc inspect model.aivm --stage cost --gpu H100 --shape x=8,3,224,224
     """
     from aivmc.cli import inspect_command
 
-    inspect_command.run(file, stage, target, shape, json)
+    inspect_command.run(file, stage, target, shape, gpu, json)
 
 
 @app.command()

@@ -19,8 +19,10 @@ from aivmc.protocol.dispute import Round, check_comparable, first_difference
 from aivmc.protocol.execution import Session, Tensor, bind
 from aivmc.protocol.receipt import Receipt, read_receipt
 from aivmc.protocol.trace import Trace, leaf_digest, program_digest, read_trace
+from aivmc.ptx.gpus import required_gpu
 from aivmc.referee import Case, Operand
 from aivmc.runtime.environment import missing_features
+from aivmc.runtime.kernel import CPU, PTX_SIM
 from aivmc.trust.errors import TrustError
 
 NAMES = ("A", "B")
@@ -143,18 +145,22 @@ class _Dispute:
                     values[count] = array.copy()
                 count += 1
 
-        with Session(self._kernel, self._local_target()) as session:
+        with Session(self._kernel, *self._local_target()) as session:
             receipt = self._receipts[0]
             outputs = session.again(self._inputs, receipt.seed, receipt.proof, observe)
         return values, outputs
 
-    def _local_target(self) -> str:
-        """A target that this node runs, of the program that the traces are of."""
-        program = self._traces[0].program
-        for name, target in sorted(self._kernel.manifest.targets.items()):
-            same = program_digest(self._kernel, name) == program
-            if same and not missing_features(target.requires):
-                return name
+    def _local_target(self) -> tuple[str, str]:
+        """A target of the program that the traces are of, and the device that runs it here: the
+        CPU, if there is code for it."""
+        program, targets = self._traces[0].program, self._kernel.manifest.targets
+        same = [name for name in sorted(targets) if program_digest(self._kernel, name) == program]
+        for name in same:
+            if not missing_features(targets[name].requires):
+                return name, CPU
+        for name in same:
+            if required_gpu(targets[name].requires):
+                return name, PTX_SIM
         raise AivmcError("this node runs no target of the traces' program, so it has no values")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 
 from aivmc.backends.cpu.targets import DEFAULT, TARGETS
+from aivmc.backends.cuda.targets import CUDA as LEAST_GPU
+from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.cli.failures import CHECK_FAILED
 from aivmc.cli.output import (
     Result,
@@ -23,9 +25,16 @@ from aivmc.configuration import COMPILER_PACKAGES
 from aivmc.kernel_file.manifest import FORMAT_VERSION, NUMERICS_VERSION
 from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.protocol.execution import Session
+from aivmc.ptx.gpus import capability, dotted, required_gpu
 from aivmc.runtime.environment import describe, missing_features
 from aivmc.runtime.errors import NodeError
-from aivmc.runtime.requirements import Requirement, requirements
+from aivmc.runtime.kernel import CPU, CUDA
+from aivmc.runtime.requirements import (
+    Requirement,
+    gpu_capability,
+    gpu_text,
+    requirements,
+)
 
 
 def run(kernel: Path | None, as_json: bool) -> None:
@@ -59,7 +68,8 @@ def _selftest(kernel: KernelFile, target: str, items: list[Requirement]) -> Resu
     if missing:
         return Result(name, None, f"this node lacks {', '.join(missing)}")
     try:
-        Session(kernel, target).close()
+        is_for_gpus = required_gpu(kernel.manifest.targets[target].requires)
+        Session(kernel, target, CUDA if is_for_gpus else CPU).close()
     except NodeError as error:
         return Result(name, False, str(error))
     return Result(name, True, "this node computes the recorded bits")
@@ -69,17 +79,25 @@ def _node(as_json: bool) -> bool:
     """What this node is; whether it runs any target."""
     packages = {name: _version(name) for name in COMPILER_PACKAGES}
     missing = {t.name: list(missing_features(t.requires)) for t in TARGETS}
+    gpu = gpu_capability()
+    missing[LEAST_GPU.name] = _lacking_gpu(LEAST_GPU, gpu)
     facts: dict[str, Any] = {
         "aivmc": version("aivmc"),
         "kernel format": FORMAT_VERSION,
         "numerics": NUMERICS_VERSION,
         **describe(),
+        "gpu": "none" if gpu is None else f"compute capability {dotted(gpu)}",
     }
     if as_json:
         print_json({"node": facts, "targets": missing, "compiler": packages})
     else:
         _print(facts, missing, packages)
     return not all(missing.values())
+
+
+def _lacking_gpu(target: CudaTarget, has: tuple[int, int] | None) -> list[str]:
+    least = capability(target.cpu)
+    return [] if has and has >= least else [gpu_text(least)]
 
 
 def _print(

@@ -11,6 +11,7 @@ from rich.tree import Tree
 from aivmc.backends.build import build_artifact, kernel_module
 from aivmc.backends.generate import assembly_text, llvm_text
 from aivmc.cli.arguments import parse_shapes
+from aivmc.cli.cost_report import print_costs
 from aivmc.cli.output import bytes_text, console, print_json, print_table, print_text
 from aivmc.compiler import Shapes, canonical_passes, canonicalize, compile
 from aivmc.importer import import_model
@@ -27,16 +28,28 @@ from aivmc.kernel_file.signature import Json
 from aivmc.passes.legalize import Legalize
 from aivmc.passes.manager import run_pipeline
 
-_ALL_STAGES = (*STAGES, "llvm", "asm", "audit")
+_ALL_STAGES = (*STAGES, "llvm", "asm", "audit", "cost")
 _KERNEL_MAGIC = b"PK\x03\x04"
 
 
 def run(
-    file: Path, stage: str | None, target: str | None, shape_texts: Sequence[str], as_json: bool
+    file: Path,
+    stage: str | None,
+    target: str | None,
+    shape_texts: Sequence[str],
+    gpu: str | None,
+    as_json: bool,
 ) -> None:
     shapes = parse_shapes(shape_texts)
     if stage is not None and stage not in _ALL_STAGES:
         raise AivmcError(f"there is no stage {stage!r}: choose one of {', '.join(_ALL_STAGES)}")
+    if gpu is not None and stage != "cost":
+        raise AivmcError("--gpu goes with --stage cost")
+    if stage == "cost":
+        is_kernel = _is_kernel(file)
+        kernel = open_kernel(file) if is_kernel else compile(file, target or "cuda", shapes).file
+        print_costs(kernel, target, gpu, shapes if is_kernel else {}, as_json)
+        return
     if _is_kernel(file):
         kernel = open_kernel(file)
         if shapes:

@@ -21,8 +21,9 @@ from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.passes.base import Pass
 from aivmc.ptx.errors import KernelFault
+from aivmc.ptx.gpus import required_gpu
 from aivmc.runtime.environment import missing_features
-from aivmc.runtime.kernel import CPU, DEVICES, open_target
+from aivmc.runtime.kernel import CPU, PTX_SIM, open_target
 from aivmc.runtime.selftest import SEED, check
 
 
@@ -75,13 +76,13 @@ def _checked(name: str, good: str, action: Callable[[], None]) -> Result:
 
 def _selftest(kernel: KernelFile, target: str) -> Result:
     name = f"self-test of {target}"
-    device = next((d for d, runs in DEVICES.items() if runs == target.partition(":")[0]), CPU)
-    missing = missing_features(kernel.manifest.targets[target].requires)
-    if missing and device == CPU:
+    requires = kernel.manifest.targets[target].requires
+    device, missing = (PTX_SIM, ()) if required_gpu(requires) else (CPU, missing_features(requires))
+    if missing:
         return Result(name, None, f"this node lacks {', '.join(missing)}")
 
     def action() -> None:
-        executor = open_target(kernel, target, device)
+        executor = open_target(kernel, target, device)[1]
         try:
             wrong = check(
                 kernel.manifest.signature,

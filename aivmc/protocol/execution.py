@@ -19,7 +19,7 @@ from aivmc.protocol.trace import Trace, Tracer, program_digest
 from aivmc.runtime import selftest
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.executor import Observer
-from aivmc.runtime.kernel import CPU, Kernel, device_target, open_target, pick_target
+from aivmc.runtime.kernel import CPU, Kernel, open_target
 from aivmc.trust.nonces import use_nonce
 from aivmc.trust.request import Proof, Request
 
@@ -62,14 +62,11 @@ class Session:
     """A kernel that was verified, on a node that was checked: steps 1 to 3 are done."""
 
     def __init__(self, file: KernelFile, target: str | None = None, device: str = CPU) -> None:
-        """``target`` is what a CPU is to run; another ``device`` runs its own.
+        """``target`` is what the ``device`` is to run: where it is None, the best that it can.
 
         ``NodeError`` where this node lacks something, or gives other bits in the self-test.
         """
-        targets = file.manifest.targets
-        on_cpu = device == CPU
-        self.target = pick_target(targets, target) if on_cpu else device_target(targets, device)
-        self._executor = open_target(file, self.target, device)
+        self.target, self._executor = open_target(file, target, device)
         self.kernel = Kernel(file, self._executor)
         self._check_bits()
 

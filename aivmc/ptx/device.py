@@ -18,6 +18,7 @@ from aivmc.ptx.compiled import CompiledKernel
 from aivmc.ptx.context import Fault
 from aivmc.ptx.errors import DeviceError, KernelFault
 from aivmc.ptx.gate import admit
+from aivmc.ptx.gpus import OLDEST
 from aivmc.ptx.syntax import BITS, Kernel, Parameter
 
 Bytes = npt.NDArray[np.uint8]
@@ -40,9 +41,9 @@ class Device:
         self._next = 1
         self._freed: deque[int] = deque()
 
-    def load(self, text: str) -> DeviceModule:
-        """A module of PTX. ``PtxError`` where the gate refuses it."""
-        return DeviceModule(self, text)
+    def load(self, text: str, gpu: str = OLDEST) -> DeviceModule:
+        """A module of PTX for ``gpu``. ``PtxError`` where the gate refuses it."""
+        return DeviceModule(self, text, gpu)
 
     def allocate(self, size: int) -> int:
         """The address of ``size`` new bytes."""
@@ -101,9 +102,9 @@ class Device:
 class DeviceModule:
     """PTX on a device; ``counts`` is the gate's report."""
 
-    def __init__(self, device: Device, text: str) -> None:
+    def __init__(self, device: Device, text: str, gpu: str) -> None:
         self._device, self._text = device, text
-        self._admitted = admit(text)
+        self._admitted = admit(text, gpu)
         self.counts = self._admitted.counts
         self._compiled: dict[str, CompiledKernel] = {}
 

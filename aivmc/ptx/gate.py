@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aivmc.ptx.flow import Flow
+from aivmc.ptx.gpus import OLDEST
 from aivmc.ptx.instructions import Form
 from aivmc.ptx.parser import parse
 from aivmc.ptx.syntax import Module
@@ -41,10 +42,10 @@ class AdmittedModule:
         }
 
 
-def admit(text: str) -> AdmittedModule:
-    """Parse and check PTX. ``PtxError`` quotes the first line that is refused."""
-    module = parse(text)
-    forms = {name: verify(kernel, text) for name, kernel in module.kernels.items()}
+def admit(text: str, gpu: str = OLDEST) -> AdmittedModule:
+    """Parse and check PTX for ``gpu``. ``PtxError`` quotes the first line that is refused."""
+    module = parse(text, gpu)
+    forms = {name: verify(kernel, text, gpu) for name, kernel in module.kernels.items()}
     flow = {name: Flow(kernel, forms[name]) for name, kernel in module.kernels.items()}
     for each in flow.values():
         each.require_values(text)

@@ -9,9 +9,10 @@ combines floats of several threads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from aivmc.ptx.gpus import OLDEST
 from aivmc.ptx.syntax import BITS
 
 
@@ -29,12 +30,13 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class Form:
     """An instruction's operands and meaning: ``family`` on ``type`` with the other parts of its
-    name that matter."""
+    name that matter. ``gpu`` is the oldest that has it."""
 
     family: str
     type: str
     slots: tuple[Slot, ...]
     modifiers: tuple[str, ...] = ()
+    gpu: str = OLDEST
 
 
 INTEGER_ROUNDING = ("rni", "rzi", "rmi", "rpi")
@@ -89,6 +91,8 @@ def _float_arithmetic() -> Named:
             yield f"{family}.{kind}", _plain(f"f{family}", kind, 1)
         for family in ("min", "max", "copysign"):
             yield f"{family}.{kind}", _plain(f"f{family}", kind, 2)
+    for family in ("min", "max"):
+        yield f"{family}.NaN.f32", replace(_plain(f"f{family}", "f32", 2, ("NaN",)), gpu="sm_80")
 
 
 def _integer_arithmetic() -> Named:

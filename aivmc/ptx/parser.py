@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aivmc.ptx.errors import PtxError
+from aivmc.ptx.gpus import OLDEST, VERSIONS
 from aivmc.ptx.lexer import Token, tokens
 from aivmc.ptx.syntax import (
     BITS,
@@ -28,9 +29,6 @@ from aivmc.ptx.syntax import (
     end_of,
 )
 
-# The oldest version of the ISA and the oldest GPU that have the instructions: every later driver
-# and GPU takes the text.
-HEADER = ((".version", "6.0"), (".target", "sm_52"), (".address_size", "64"))
 MOST_REGISTERS = 1 << 17  # of a kernel
 MOST_SHARED = 48 << 10  # bytes a block can have without being configured for more
 MOST_LOCAL = 16 << 10  # bytes that a thread can have here
@@ -40,9 +38,9 @@ MOST_PARAMETER_BYTES = 4096
 _ALIGNMENTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-def parse(text: str) -> Module:
-    """The module that ``text`` is. ``PtxError`` where it isn't one."""
-    return _Parser(text).module()
+def parse(text: str, gpu: str = OLDEST) -> Module:
+    """The module that ``text`` is, for ``gpu``. ``PtxError`` where it isn't one."""
+    return _Parser(text).module(gpu)
 
 
 class _Parser:
@@ -51,8 +49,9 @@ class _Parser:
         self._tokens = tokens(text)
         self.token = next(self._tokens)
 
-    def module(self) -> Module:
-        for directive, value in HEADER:
+    def module(self, gpu: str) -> Module:
+        header = ((".version", VERSIONS[gpu]), (".target", gpu), (".address_size", "64"))
+        for directive, value in header:
             self.keyword(directive)
             self.keyword(value)
         kernels: dict[str, Kernel] = {}

@@ -18,7 +18,6 @@ _MODIFIERS = {
     "rm": "doesn't round to nearest even",
     "rp": "doesn't round to nearest even",
     "rna": "doesn't round to nearest even",
-    "NaN": "has another rule for NaN",
     "volatile": "is for memory that others change",
 }
 _FAMILIES = {

@@ -62,7 +62,8 @@ def _copysign(b: Builder, form: Form, sign_of: str, x: str) -> str:
 
 
 def _float_extreme(less: str, zeros: str) -> Semantics:
-    """The number of a number and a NaN; of two NaNs the canonical one; -0 < +0."""
+    """The number of a number and a NaN, with the modifier NaN the canonical one; of two NaNs the
+    canonical one; -0 < +0."""
 
     def compute(b: Builder, form: Form, x: str, y: str) -> str:
         kind, bits = LLVM_FLOATS[form.type], BITS[form.type]
@@ -73,9 +74,11 @@ def _float_extreme(less: str, zeros: str) -> Semantics:
         equal = b.value(f"fcmp oeq {kind} {fx}, {fy}")
         found = b.select(equal, integer, b.binary(zeros, bits, x, y), found)
         x_nan, y_nan = (b.value(f"fcmp uno {kind} {f}, {f}") for f in (fx, fy))
-        other = b.select(y_nan, integer, str(CANONICAL_NANS[form.type]), y)
+        nan = str(CANONICAL_NANS[form.type])
+        if "NaN" in form.modifiers:
+            return b.select(b.value(f"or i1 {x_nan}, {y_nan}"), integer, nan, found)
         found = b.select(y_nan, integer, x, found)
-        return b.select(x_nan, integer, other, found)
+        return b.select(x_nan, integer, b.select(y_nan, integer, nan, y), found)
 
     return compute
 

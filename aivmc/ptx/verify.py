@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aivmc.ptx.errors import PtxError
+from aivmc.ptx.gpus import capability
 from aivmc.ptx.instructions import SPECIAL, Form, Slot, instructions, vector_move
 from aivmc.ptx.refusals import refusal
 from aivmc.ptx.syntax import (
@@ -27,9 +28,10 @@ from aivmc.ptx.syntax import (
 _TERMINATORS = ("bra", "ret")
 
 
-def verify(kernel: Kernel, text: str) -> list[Form]:
-    """The form of each instruction. ``PtxError`` at the first that is not right."""
-    verifier = _Verifier(kernel, text)
+def verify(kernel: Kernel, text: str, gpu: str) -> list[Form]:
+    """The form of each instruction, of those that ``gpu`` has. ``PtxError`` at the first that is
+    not right."""
+    verifier = _Verifier(kernel, text, gpu)
     forms = [verifier.form(instruction) for instruction in kernel.instructions]
     last = kernel.instructions[-1]
     if forms[-1].family not in _TERMINATORS or last.guard is not None:
@@ -41,8 +43,8 @@ def verify(kernel: Kernel, text: str) -> list[Form]:
 
 
 class _Verifier:
-    def __init__(self, kernel: Kernel, text: str) -> None:
-        self.kernel, self.text = kernel, text
+    def __init__(self, kernel: Kernel, text: str, gpu: str) -> None:
+        self.kernel, self.text, self.gpu = kernel, text, gpu
         self.parameters = {p.name: p for p in kernel.parameters}
         self.shared = {v.name for v in kernel.shared}
         self.local = {v.name for v in kernel.local}
@@ -76,6 +78,9 @@ class _Verifier:
                 raise self.error("no mov takes vectors so", instruction.place)
         if form is None:
             raise self.error(refusal(instruction.opcode), instruction.place)
+        if capability(self.gpu) < capability(form.gpu):
+            reason = f"{instruction.opcode} needs {form.gpu}, and the module is for {self.gpu}"
+            raise self.error(reason, instruction.place)
         return form
 
     def _check_guard(self, instruction: Instruction, form: Form) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from aivmc.ptx.device import pack_arguments
 from aivmc.ptx.errors import DeviceError
 from aivmc.ptx.gate import admit
+from aivmc.ptx.gpus import OLDEST, capability, dotted
 from aivmc.runtime.errors import NodeError
 
 LIBRARY = "libcuda.so.1"
@@ -44,11 +45,11 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # of CUdevice_attribute
 _JIT_ERROR_LOG, _JIT_ERROR_LOG_BYTES = 5, 6  # of CUjit_option
 _LOG_BYTES = 8192
-_LEAST_CAPABILITY = (5, 2)
 
 
 class CudaDevice:
-    """The first GPU. ``NodeError`` where there is no driver, no GPU, or one that is too old.
+    """The first GPU, of compute ``capability`` (major, minor). ``NodeError`` where there is no
+    driver, or no GPU.
 
     ``library`` has the driver's functions; the driver's own where it is None.
     """
@@ -58,12 +59,10 @@ class CudaDevice:
         self.call("cuInit", 0)
         number, context = c_int(), c_void_p()
         self.call("cuDeviceGet", ctypes.byref(number), 0)
-        capability = tuple(
-            self._attribute(which, number) for which in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR)
+        self.capability = (
+            self._attribute(_CAPABILITY_MAJOR, number),
+            self._attribute(_CAPABILITY_MINOR, number),
         )
-        if capability < _LEAST_CAPABILITY:
-            least, has = (".".join(map(str, c)) for c in (_LEAST_CAPABILITY, capability))
-            raise NodeError(f"the GPU has compute capability {has}; {least} is needed")
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), number)
         self._context = context
 
@@ -80,9 +79,10 @@ class CudaDevice:
         """Make the device's context this thread's."""
         self.call("cuCtxSetCurrent", self._context)
 
-    def load(self, text: str) -> CudaModule:
-        """A module of PTX. ``PtxError`` where the gate refuses it."""
-        return CudaModule(self, text)
+    def load(self, text: str, gpu: str = OLDEST) -> CudaModule:
+        """A module of PTX for ``gpu``. ``PtxError`` where the gate refuses it, ``NodeError`` where
+        this GPU is older, or the driver can't compile it."""
+        return CudaModule(self, text, gpu)
 
     def allocate(self, size: int) -> int:
         """The address of ``size`` new bytes."""
@@ -92,9 +92,10 @@ class CudaDevice:
         return address.value
 
     def free(self, address: int) -> None:
-        """Give the memory at an address from :meth:`allocate` back."""
-        self.enter()
-        self.call("cuMemFree_v2", address)
+        """Give the memory at an address from :meth:`allocate` back. Where a kernel has failed, its
+        error is the one to be seen: the GPU gives the memory back with the process."""
+        self._library.cuCtxSetCurrent(self._context)
+        self._library.cuMemFree_v2(address)
 
     def write(self, address: int, data: Any) -> None:
         """Copy an array's bytes to the device."""
@@ -120,9 +121,12 @@ class CudaDevice:
 class CudaModule:
     """PTX, compiled by the driver for its GPU."""
 
-    def __init__(self, device: CudaDevice, text: str) -> None:
+    def __init__(self, device: CudaDevice, text: str, gpu: str) -> None:
         self._device = device
-        self._kernels = admit(text).module.kernels
+        self._kernels = admit(text, gpu).module.kernels
+        if device.capability < capability(gpu):
+            has, least = dotted(device.capability), dotted(capability(gpu))
+            raise NodeError(f"the GPU has compute capability {has}; {least} is needed")
         self._functions: dict[str, c_void_p] = {}
         self._module = c_void_p()
         log = ctypes.create_string_buffer(_LOG_BYTES)

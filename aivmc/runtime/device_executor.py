@@ -15,6 +15,7 @@ from aivmc.ir.dims import evaluate
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.signature import Signature
 from aivmc.ptx.errors import PtxError
+from aivmc.ptx.gpus import OLDEST
 from aivmc.runtime.executor import Observer
 from aivmc.runtime.launches import Launch, LaunchPlan
 from aivmc.runtime.plan import Sizes
@@ -43,7 +44,7 @@ class LoadedModule(Protocol):
 class Device(Protocol):
     """What :class:`aivmc.ptx.device.Device` is."""
 
-    def load(self, text: str) -> LoadedModule: ...
+    def load(self, text: str, gpu: str) -> LoadedModule: ...
 
     def allocate(self, size: int) -> int: ...
 
@@ -78,12 +79,14 @@ class DeviceExecutor:
         code: bytes,
         arrays: Mapping[str, Array],
         device: Device,
+        gpu: str = OLDEST,
     ) -> None:
-        """``IntegrityError`` where plan and code don't fit together, or the code is refused."""
+        """The code is for ``gpu``. ``IntegrityError`` where plan and code don't fit together, or
+        the code is refused."""
         self._plan, self._device = plan, device
         self._requests = Requests(signature, plan.plan, arrays)
         try:
-            self._module = device.load(code.decode("ascii"))
+            self._module = device.load(code.decode("ascii"), gpu)
         except UnicodeDecodeError:
             raise IntegrityError("the kernel's PTX is not ASCII") from None
         except PtxError as error:

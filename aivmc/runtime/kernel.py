@@ -19,6 +19,7 @@ from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.kernel_file.seed_policy import SeedPolicy
 from aivmc.kernel_file.signature import Signature
 from aivmc.ptx.device import Device as PtxDevice
+from aivmc.ptx.gpus import OLDEST, capability, dotted, required_gpu
 from aivmc.runtime.cuda import CudaDevice
 from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.environment import missing_features
@@ -30,8 +31,8 @@ from aivmc.runtime.requirements import check_system
 from aivmc.trust.request import Proof
 
 CPU = "cpu"
-# Beside the CPU; and the target that each runs.
-DEVICES = {"ptx-sim": "cuda", "cuda": "cuda"}
+PTX_SIM, CUDA = "ptx-sim", "cuda"
+DEVICES = (PTX_SIM, CUDA)  # beside the CPU; they run targets for GPUs
 
 
 class Kernel:
@@ -87,7 +88,7 @@ class Kernel:
     def executor(self) -> Executor | DeviceExecutor:
         """What runs the code. It takes any seed: what is drawn from is checked by :meth:`run`."""
         if self._executor is None:
-            self._executor = open_target(self.file)
+            self._executor = open_target(self.file)[1]
         return self._executor
 
     def run(
@@ -144,7 +145,7 @@ def input_digests(inputs: Mapping[str, Any]) -> dict[str, str]:
 
 
 def load(path: str | Path, target: str | None = None, device: str = CPU) -> Kernel:
-    """The kernel in a file, verified and ready to run: ``target``, or the best that this node can.
+    """The kernel in a file, verified and ready to run: ``target``, or the best that the device can.
 
     ``device`` is ``cpu``; ``cuda``, an NVIDIA GPU; or ``ptx-sim``, which executes the kernel's GPU
     code on this CPU.
@@ -152,21 +153,18 @@ def load(path: str | Path, target: str | None = None, device: str = CPU) -> Kern
     node lacks something that the kernel needs, which it names.
     """
     file = open_kernel(path)
-    return Kernel(file, open_target(file, target, device))
+    return Kernel(file, open_target(file, target, device)[1])
 
 
 def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str:
-    """``wanted``, or of the targets that this node can run the one that asks most of it.
+    """``wanted``, or of the targets that this CPU can run the one that asks most of it.
 
     ``NodeError`` names the features that are missing, or the targets that there are.
     """
-    if wanted is not None and wanted not in targets:
-        raise NodeError(f"the kernel has no target {wanted!r}; it has {', '.join(sorted(targets))}")
-    asked = {wanted: targets[wanted]} if wanted is not None else targets
-    asked = {name: t for name, t in asked.items() if _kind(name) not in DEVICES.values()}
+    asked = _asked(targets, wanted)
+    asked = {name: t for name, t in asked.items() if required_gpu(t.requires) is None}
     if not asked:
-        devices = ", ".join(d for d, kind in DEVICES.items() if kind in map(_kind, targets))
-        raise NodeError(f"no CPU runs this code; there are the devices {devices} for it")
+        raise NodeError(f"no CPU runs this code; there are the devices {', '.join(DEVICES)} for it")
     missing = {name: missing_features(t.requires) for name, t in asked.items()}
     good = [name for name, features in missing.items() if not features]
     if not good:
@@ -175,37 +173,58 @@ def pick_target(targets: Mapping[str, Target], wanted: str | None = None) -> str
     return max(good, key=lambda name: (len(targets[name].requires), name))
 
 
+def pick_gpu_target(
+    targets: Mapping[str, Target],
+    wanted: str | None = None,
+    has: tuple[int, int] | None = None,
+) -> str:
+    """``wanted``, or the target for the newest GPU that one of compute capability ``has`` can stand
+    for; None stands for any.
+
+    ``NodeError`` names the capability that is missing, or the targets that there are.
+    """
+    found = {name: required_gpu(t.requires) for name, t in _asked(targets, wanted).items()}
+    least = {name: capability(gpu) for name, gpu in found.items() if gpu is not None}
+    if not least:
+        raise NodeError(f"no GPU runs this code, which is for {', '.join(sorted(found))}")
+    good = [name for name in least if has is None or least[name] <= has]
+    if not good and has is not None:
+        needs = "; ".join(f"{name} needs {dotted(least[name])}" for name in sorted(least))
+        raise NodeError(f"the GPU has compute capability {dotted(has)}, and {needs}")
+    return max(good, key=lambda name: (least[name], name))
+
+
+def _asked(targets: Mapping[str, Target], wanted: str | None) -> Mapping[str, Target]:
+    if wanted is None:
+        return targets
+    if wanted not in targets:
+        raise NodeError(f"the kernel has no target {wanted!r}; it has {', '.join(sorted(targets))}")
+    return {wanted: targets[wanted]}
+
+
 def open_target(
     file: KernelFile, wanted: str | None = None, device: str = CPU
-) -> Executor | DeviceExecutor:
-    """An executor of the code that :func:`pick_target` picks, or of a device's."""
+) -> tuple[str, Executor | DeviceExecutor]:
+    """The target that the device runs, ``wanted`` or the best that it can, and its executor.
+
+    ``NodeError`` where there is no such device, or it can't.
+    """
     targets, signature = file.manifest.targets, file.manifest.signature
-    name = pick_target(targets, wanted) if device == CPU else device_target(targets, device)
     if device == CPU:
+        name = pick_target(targets, wanted)
         check_system(file, name)
-    plan = file.json(f"targets/{name}/plan.json")
-    code = bytes(file.members[f"targets/{name}/{targets[name].code}"])
-    if device == CPU:
-        return Executor(signature, Plan.from_json(plan), code, file.arrays())
-    launches = LaunchPlan.from_json(plan)
-    opened = CudaDevice() if device == "cuda" else PtxDevice()
-    return DeviceExecutor(signature, launches, code, file.arrays(), opened)
-
-
-def device_target(targets: Mapping[str, Target], device: str) -> str:
-    """The target that a device runs. ``NodeError`` where there is no such device, or the kernel has
-    no code for it."""
+        plan = Plan.from_json(file.json(f"targets/{name}/plan.json"))
+        return name, Executor(signature, plan, _code(file, name), file.arrays())
     if device not in DEVICES:
         raise NodeError(f"there is no device {device!r}: choose {CPU} or {', '.join(DEVICES)}")
-    found = [name for name in sorted(targets) if _kind(name) == DEVICES[device]]
-    if not found:
-        listed = ", ".join(sorted(targets))
-        raise NodeError(
-            f"{device} runs the target {DEVICES[device]}, and the kernel has only {listed}"
-        )
-    return found[0]
+    pick_gpu_target(targets, wanted)  # before a device is asked for
+    opened = CudaDevice() if device == CUDA else PtxDevice()
+    has = opened.capability if isinstance(opened, CudaDevice) else None
+    name = pick_gpu_target(targets, wanted, has)
+    launches = LaunchPlan.from_json(file.json(f"targets/{name}/plan.json"))
+    gpu = required_gpu(targets[name].requires) or OLDEST
+    return name, DeviceExecutor(signature, launches, _code(file, name), file.arrays(), opened, gpu)
 
 
-def _kind(target: str) -> str:
-    """A target's name without its options."""
-    return target.partition(":")[0]
+def _code(file: KernelFile, target: str) -> bytes:
+    return bytes(file.members[f"targets/{target}/{file.manifest.targets[target].code}"])

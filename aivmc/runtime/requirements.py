@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from aivmc.kernel_file.errors import IntegrityError
 from aivmc.kernel_file.reader import KernelFile
+from aivmc.ptx.gpus import capability, dotted, required_gpu
+from aivmc.runtime.cuda import CudaDevice
 from aivmc.runtime.environment import abi, cpu_features, system
 from aivmc.runtime.errors import NodeError
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that a target's code needs: of the system, or a feature of the processor."""
+    """One thing that a target's code needs: of the system, a feature of the processor, a GPU."""
 
     item: str
     needed: str
@@ -26,6 +28,11 @@ class Requirement:
 
 def requirements(kernel: KernelFile, target: str) -> list[Requirement]:
     """What the target's code needs, the system before the processor's features."""
+    gpu = required_gpu(kernel.manifest.targets[target].requires)
+    if gpu is not None:
+        needed, there = capability(gpu), gpu_capability()
+        found = "present" if there is not None and there >= needed else "missing"
+        return [Requirement(gpu_text(needed), "present", found)]
     has = cpu_features()
     return [
         *system_requirements(kernel, target),
@@ -59,3 +66,16 @@ def check_system(kernel: KernelFile, target: str) -> None:
     if lacks:
         reasons = ", ".join(f"{r.item} {r.needed} (this node has {r.found})" for r in lacks)
         raise NodeError(f"this node lacks what the kernel needs for {target}: {reasons}")
+
+
+def gpu_capability() -> tuple[int, int] | None:
+    """Of this node's first NVIDIA GPU; None where there is none that can be used."""
+    try:
+        return CudaDevice().capability
+    except NodeError:
+        return None
+
+
+def gpu_text(least: tuple[int, int]) -> str:
+    """What a target for GPUs needs, in words."""
+    return f"NVIDIA GPU of compute capability {dotted(least)} or more"

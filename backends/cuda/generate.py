@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
@@ -13,7 +13,9 @@ from aivmc.backends.cuda.ptx import emit_ptx
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Program, Step, lower_module
 from aivmc.ir.core import Module, Op
+from aivmc.ir.errors import UnsupportedError
 from aivmc.ir.text import print_module
+from aivmc.ptx.parser import MOST_PARAMETER_BYTES
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class _Lowering:
         return self.target.name
 
     def lower(self, name: str, op: Op, symbols: Iterable[str], packed: bool) -> GpuFunction:
+        _check_parameters(op, list(symbols))
         return lower(name, op, symbols, self.target)
 
     def packing(self, op: Op, digest: str) -> Packing | None:
@@ -77,6 +80,15 @@ def _functions(
         progress(done, len(functions), function.name)
         yield function, compile_functions([function.prim], target)
     progress(len(functions), len(functions), "PTX")
+
+
+def _check_parameters(op: Op, symbols: Sequence[str]) -> None:
+    """``UnsupportedError`` where an entry would have more than there may be, all of 8 bytes: its
+    buffers, dims, and three numbers."""
+    buffers, most = len(op.operands) + len(op.results), MOST_PARAMETER_BYTES // 8
+    if buffers + len(symbols) + 3 > most:
+        inner = ", ".join(dict.fromkeys(o.name for o in op.regions[0].body))
+        raise UnsupportedError(f"{inner} on {buffers} tensors at once, of at most {most - 3}")
 
 
 def _launch(step: Step) -> dict[str, int]:

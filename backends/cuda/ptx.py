@@ -23,6 +23,9 @@ from aivmc.ptx.syntax import Kernel
 
 ALIGNMENT = 64  # of every buffer
 _SHARED_ALIGNMENT = 128
+
+# No arithmetic on f16, which newer GPUs have: LLVM would make it of that on f32.
+llvm.set_option("", "--nvptx-no-f16-math")
 _SPECIAL = ("tid", "ctaid", "nctaid")
 _DEFINITION = re.compile(r"^define void @(\w+)\((.*)\)([^{\n()]*)\{$", re.MULTILINE)
 
@@ -47,28 +50,54 @@ def emit_ptx(functions: Sequence[tuple[GpuFunction, str]], target: CudaTarget) -
     shared = {function.name: function.shared for function, _ in functions if function.shared}
     optimized = _with_shared_memory(linked, shared)
     text = str(optimized)  # before emission, which changes the module
-    admitted = admit(str(machine.emit_assembly(optimized)))
-    _require_fused_as_written(text, admitted, machine)
+    admitted = admit(_all_written(str(machine.emit_assembly(optimized))), target.cpu)
+    _require_fused_as_written(text, admitted, machine, target)
     return admitted
 
 
-def _require_fused_as_written(text: str, admitted: AdmittedModule, machine: Any) -> None:
+def _require_fused_as_written(
+    text: str, admitted: AdmittedModule, machine: Any, target: CudaTarget
+) -> None:
     """No fused multiply-add in PTX was made of a product and a sum: without those of the IR
     ``text``, there is none (:mod:`aivmc.backends.cpu.contraction`)."""
     built: list[Mapping[str, Kernel]] = [admitted.module.kernels]
     if "@llvm.fma." in text:
-        built = [_control(without, machine) for without in without_fused(text)]
+        built = [_control(without, machine, target) for without in without_fused(text)]
     for name, kernel in (item for kernels in built for item in kernels.items()):
         if any(i.opcode.startswith("fma.") for i in kernel.instructions):
             raise AuditError(f"{name}: LLVM has made a fused multiply-add of a product and a sum")
 
 
-def _control(text: str, machine: Any) -> Mapping[str, Kernel]:
+def _control(text: str, machine: Any, target: CudaTarget) -> Mapping[str, Kernel]:
     module = llvm.parse_assembly(text)
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
     passes.run(module, llvm.create_pass_builder(machine, _tuning()))
-    return parse(str(machine.emit_assembly(module))).kernels
+    return parse(str(machine.emit_assembly(module)), target.cpu).kernels
+
+
+# The halves of a word that LLVM fills with nothing, in registers that nothing else names.
+_PACKED = re.compile(r"\tmov\.b32 \t%r\d+, \{(%rs\d+), (%rs\d+)\};")
+_WRITTEN = re.compile(
+    r"^\t(?:@!?%p\d+ )?(?:\{ \.reg \.b16 tmp; )?[\w.:]+ \t?(\{[^}]*\}|%\w+)", re.M
+)
+_DECLARATIONS = re.compile(r"^\{\n.*?\n\n", re.M | re.S)
+
+
+def _all_written(ptx: str) -> str:
+    """The gate wants every register written that is read, and LLVM leaves out those whose value
+    doesn't matter: they get one."""
+    head, *entries = re.split(r"(?=^\.visible \.entry)", ptx, flags=re.M)
+    return head + "".join(map(_entry_all_written, entries))
+
+
+def _entry_all_written(entry: str) -> str:
+    packed = {name for pair in _PACKED.findall(entry) for name in pair}
+    if not packed:
+        return entry
+    written = {name for found in _WRITTEN.findall(entry) for name in re.findall(r"%\w+", found)}
+    zeros = "".join(f"\tmov.b16 \t{name}, 0;\n" for name in sorted(packed - written))
+    return _DECLARATIONS.sub(lambda match: match[0] + zeros, entry, count=1)
 
 
 def _tuning() -> Any:

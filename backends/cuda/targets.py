@@ -1,4 +1,5 @@
-"""GPU targets: one PTX text for every NVIDIA GPU from Maxwell (sm_52) on.
+"""GPU targets: ``cuda`` is PTX for every NVIDIA GPU from Maxwell (sm_52) on, ``cuda:sm_61`` and
+its like for that one and newer ones.
 
 ``:slow-f64`` at the end of a name is for GPUs whose f64 is much slower than their f32.
 """
@@ -6,6 +7,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+from aivmc.ptx.gpus import OLDEST, VERSIONS
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,25 @@ class CudaTarget:
     permute: str = ""
 
 
-CUDA = CudaTarget(
-    name="cuda",
-    triple="nvptx64-nvidia-cuda",
-    cpu="sm_52",
-    features="+ptx60",
-    requires=("cuda",),
-    system="cuda",
-    abi="ptx",
-)
-SLOW_F64 = replace(CUDA, name=f"{CUDA.name}:slow-f64", lacks=("f64",))
-TARGETS = {target.name: target for target in (CUDA, SLOW_F64)}
+def _target(gpu: str) -> CudaTarget:
+    return CudaTarget(
+        name="cuda" if gpu == OLDEST else f"cuda:{gpu}",
+        triple="nvptx64-nvidia-cuda",
+        cpu=gpu,
+        features=f"+ptx{VERSIONS[gpu].replace('.', '')}",
+        requires=(gpu,),
+        system="cuda",
+        abi="ptx",
+    )
+
+
+def _with_slow_f64(target: CudaTarget) -> CudaTarget:
+    return replace(target, name=f"{target.name}:slow-f64", lacks=("f64",))
+
+
+CUDA = _target(OLDEST)
+TARGETS = {
+    target.name: target
+    for plain in map(_target, VERSIONS)
+    for target in (plain, _with_slow_f64(plain))
+}

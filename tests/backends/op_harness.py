@@ -9,6 +9,7 @@ import numpy as np
 
 from aivmc.backends.build import build_artifact
 from aivmc.backends.cpu.targets import TARGETS as ALL_TARGETS
+from aivmc.backends.targets import resolve
 from aivmc.ir.builder import Builder
 from aivmc.ir.core import Bounds, Function, Module, Value
 from aivmc.ir.dims import Dim, symbol, symbols
@@ -41,7 +42,8 @@ def executor(
     signature, arrays = Signature.of(module), artifact.constants | packed
     if device is not None:
         launches = LaunchPlan.from_json(artifact.plan)
-        return DeviceExecutor(signature, launches, artifact.code, arrays, device)
+        gpu = resolve(target).cpu
+        return DeviceExecutor(signature, launches, artifact.code, arrays, device, gpu)
     return Executor(signature, Plan.from_json(artifact.plan), artifact.code, arrays)
 
 

@@ -19,20 +19,21 @@ from aivmc.backends.cpu.audit import AuditError
 from aivmc.backends.cuda import ptx
 from aivmc.backends.targets import resolve, resolve_all
 from aivmc.ir.builder import Builder
-from aivmc.ir.constants import tensor_digest
 from aivmc.ir.core import Module, Value
 from aivmc.ir.dims import symbol
 from aivmc.ir.errors import AivmcError, UnsupportedError
 from aivmc.ir.interpret import interpret
 from aivmc.ir.types import DType, TensorType
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.kernel_file.manifest import SELFTEST
 from aivmc.kernel_file.signature import Signature
 from aivmc.ptx.device import Device
 from aivmc.ptx.errors import KernelFault
 from aivmc.runtime.device_executor import DeviceExecutor
+from aivmc.runtime.kernel import open_target
 from aivmc.runtime.launches import LaunchPlan
-from aivmc.runtime.selftest import choose_sizes, make_inputs
-from examples.models.make import make
+from aivmc.runtime.selftest import SEED, check
+from examples.models.make import FULL, make
 from tests.backends.op_harness import Array, assert_same, executor, program, program_of_cases
 from tests.backends.test_ops import compiled_cases
 from tests.ir.ops.cases import CASES
@@ -194,17 +195,19 @@ def test_parts_of_a_vector_at_the_end_of_a_buffer() -> None:
 # Models
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["bert_base", "gpt2_step", "mobilenet_v2", "resnet50"])
-def test_small_models_have_the_cpus_bits(name: str, tmp_path: Path) -> None:
-    make(name, str(tmp_path / "model.onnx"), small=True)
-    aivmc.compile(tmp_path / "model.onnx", ["cpu", "cuda"]).save(tmp_path / "k.aivm")
-    found = []
-    for device in ("cpu", "ptx-sim"):
-        with aivmc.load(tmp_path / "k.aivm", device=device) as kernel:
-            inputs = make_inputs(kernel.signature, choose_sizes(kernel.signature))
-            found.append({n: tensor_digest(a) for n, a in kernel.run(inputs).items()})
-    assert found[0] == found[1]
+@pytest.mark.parametrize("name", sorted(FULL))
+def test_small_models_have_the_references_bits(name: str, tmp_path: Path) -> None:
+    assert_small_model(name, tmp_path, "ptx-sim")
+
+
+def assert_small_model(name: str, folder: Path, device: str) -> None:
+    """Of a kernel for GPUs alone, the reference semantics record the self-test."""
+    make(name, str(folder / "model.onnx"), small=True)
+    file = aivmc.compile(folder / "model.onnx", "cuda").file
+    _, executor = open_target(file, device=device)
+    recorded = file.json(SELFTEST)
+    assert check(file.manifest.signature, recorded, lambda x: executor.run(x, seed=SEED)) == []
+    executor.close()
 
 
 # The artifact
@@ -282,11 +285,52 @@ def test_what_can_not_be_compiled_is_named() -> None:
         build_artifact(module, "cuda")
 
 
+def test_more_tensors_than_a_kernel_takes_are_named() -> None:
+    types = {f"x{i}": TensorType(F32, (1,)) for i in range(510)}
+    module = program(types, lambda b, *xs: b.op("det.concat", *xs, axis=0))
+    message = r"cuda can't take this .*\n.*det\.concat on 511 tensors at once, of at most 509"
+    with pytest.raises(UnsupportedError, match=message):
+        build_artifact(module, "cuda")
+
+
 def test_targets_by_name() -> None:
     assert resolve("cuda").name == "cuda"
     assert [t.name for t in resolve_all(["cuda", "cpu", "cuda"])] == ["cuda", "x86-64-v3"]
     with pytest.raises(AivmcError, match=r"unknown target 'pdp-11': choose one of .*, cuda, cuda:"):
         resolve("pdp-11")
+
+
+@pytest.mark.parametrize("gpu", ["sm_61", "sm_90"])
+def test_ops_for_newer_gpus(gpu: str) -> None:
+    """LLVM has other instructions for them: of f16, of pairs of bytes, maximum."""
+
+    def body(b: Builder, x: Value, z: Value, y: Value, bits: Value) -> list[Value]:
+        return [
+            b.op("det.maximum", x, z),
+            b.op("det.add", y, y),
+            b.op("det.abs", y),
+            b.op("det.reduce_square_sum", bits, axes=(), keepdims=False, order="exact"),
+        ]
+
+    types = {n: TensorType(F32, (40,)) for n in "xz"} | {"y": TensorType(DType.F16, (40,))}
+    module = program({**types, "bits": TensorType(DType.U2, (24,))}, body)
+    x = np.array([np.nan, -0.0, 0.0, np.inf, 1, -2, 3, 4], np.float32).repeat(5)
+    bits = (np.arange(24) % 4).astype(DType.U2.numpy)
+    inputs: dict[str, Any] = {"x": x, "z": x[::-1].copy(), "y": x.astype(np.float16), "bits": bits}
+    kernel = executor(module, f"cuda:{gpu}", Device(order=3))
+    assert_same(kernel.run(inputs), interpret(module, inputs), gpu)
+    counts = build_artifact(module, f"cuda:{gpu}").audit["ptx"]
+    assert ("max.NaN.f32" in counts) == (gpu == "sm_90")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpu", ["sm_61", "sm_90"])
+@pytest.mark.parametrize("op", sorted(CASES))
+def test_op_for_newer_gpus(op: str, gpu: str) -> None:
+    module, inputs = program_of_cases(compiled_cases(op)[::3], symbolic=False)
+    kernel = executor(module, f"cuda:{gpu}", Device(order=4))
+    assert_same(kernel.run(inputs), interpret(module, inputs), gpu)
+    kernel.close()
 
 
 # Running it
@@ -339,6 +383,12 @@ def test_changed_code_is_refused_or_stopped() -> None:
     inputs = {"a": values(64, 64), "b": values(64, 64)}
     with pytest.raises(KernelFault, match=r"a race|before anything"):
         with_code(lambda text: text.replace("\tbar.sync \t0;\n", "", 1)).run(inputs)
+    with pytest.raises(IntegrityError, match=r"PTX is refused: .*'fma\.f32' .*doesn't say \.rn"):
+        with_code(lambda text: text.replace("fma.rn.f32", "fma.f32", 1))
+    right = with_code(lambda text: text).run(inputs)["out0"]
+    swapped = re.compile(r"(fma\.rn\.f32 \t%\w+), (%\w+), (%\w+), (%\w+);")
+    wrong = with_code(lambda text: swapped.sub(r"\1, \4, \3, \2;", text, count=1)).run(inputs)
+    assert wrong["out0"].tobytes() != right.tobytes()
     store = re.compile(r"(st\.global\.v4\.b32 \t\[%rd\d+)\]")
     with pytest.raises(KernelFault, match=r"k0_contract, .* out of bounds"):
         with_code(lambda text: store.sub(r"\1+16384]", text)).run(inputs)

@@ -11,7 +11,9 @@ from aivmc.ir.builder import Builder
 from aivmc.ir.constants import Array, tensor_bytes, tensor_digest
 from aivmc.ir.core import Function, Module, Value
 from aivmc.ir.types import DType
-from tests.compiled_op import executor, types_of
+from aivmc.runtime.device_executor import Device
+from tests.backends.op_harness import executor
+from tests.compiled_op import types_of
 from tests.conformance.vectors import Vector
 
 
@@ -23,11 +25,12 @@ def check(vector: Vector, results: Sequence[Array]) -> None:
         assert data is None or bytes(tensor_bytes(array)) == data
 
 
-def check_compiled(chosen: Sequence[Vector], target: str) -> None:
-    """All of them in one kernel; those that no target can take are left out."""
+def check_compiled(chosen: Sequence[Vector], target: str, device: Device | None = None) -> None:
+    """All of them in one kernel, on the device if there is one; those that no target can take are
+    left out."""
     chosen = [v for v in chosen if is_compiled(v)]
     module, values = program(chosen)
-    got = iter(executor(module, target).run(values, threads=1).values())
+    got = iter(executor(module, target, device).run(values, threads=1).values())
     for vector in chosen:
         check(vector, [next(got) for _ in vector.results])
 

@@ -1,4 +1,4 @@
-"""The conformance vectors: made by the generator, and met by the reference and both targets."""
+"""The conformance vectors: made by the generator, and met by the reference and every target."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aivmc.ir.definition import definitions
+from aivmc.ptx.device import Device
 from tests.conformance import generate
 from tests.conformance.check import check, check_compiled
 from tests.conformance.vectors import FOLDER, Vector, read
@@ -57,6 +58,18 @@ def test_target(path: Path, target: str) -> None:
 @pytest.mark.parametrize("target", runnable())
 def test_target_on_all(path: Path, target: str) -> None:
     check_compiled(vectors(path), target)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=OPS)
+def test_gpu(path: Path) -> None:
+    """On the simulated one."""
+    check_compiled(sample(path)[-1:], "cuda", Device(order=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=OPS)
+def test_gpu_on_all(path: Path) -> None:
+    check_compiled(vectors(path), "cuda", Device(order=1))
 
 
 @pytest.mark.parametrize("name", ["sum", "square_sum"])

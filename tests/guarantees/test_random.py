@@ -91,7 +91,7 @@ def inputs(rows: int) -> dict[str, Array]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_and_number_of_threads(target: str) -> None:
-    executor = open_target(kernel().file, target)
+    _, executor = open_target(kernel().file, target)
     for rows in (1, 7, 50):
         for threads in (1, 2, 3):
             got = executor.run(inputs(rows), threads, SEED)

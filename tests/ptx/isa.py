@@ -142,6 +142,10 @@ def extreme(a: int, b: int, kind: str, least: bool) -> int:
     return a if first == least else b
 
 
+def either_nan(a: int, b: int, kind: str) -> int:
+    return NAN[kind] if Float(a, kind).nan or Float(b, kind).nan else 0
+
+
 def compare(name: str, a: int, b: int, kind: str) -> bool:
     if kind[0] != "f":
         name = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}.get(name, name)
@@ -266,6 +270,8 @@ _FLOATS: dict[str, Callable[..., int]] = {
     "rcp": lambda a, kind: div(nearest(Fraction(1), kind), a, kind),
     "min": lambda a, b, kind: extreme(a, b, kind, least=True),
     "max": lambda a, b, kind: extreme(a, b, kind, least=False),
+    "min.NaN": lambda a, b, kind: either_nan(a, b, kind) or extreme(a, b, kind, least=True),
+    "max.NaN": lambda a, b, kind: either_nan(a, b, kind) or extreme(a, b, kind, least=False),
     "copysign": lambda a, b, kind: a & zero(True, kind) | b & ~zero(True, kind),
     "abs": lambda a, kind: NAN[kind] if Float(a, kind).nan else a & ~zero(True, kind),
     "neg": lambda a, kind: NAN[kind] if Float(a, kind).nan else a ^ zero(True, kind),
@@ -312,7 +318,7 @@ def evaluate(opcode: str, *sources: int) -> int:
     family, *modifiers = opcode.split(".")
     kind = modifiers[-1]
     if kind[0] == "f" and family in _FLOATS:
-        return _FLOATS[family](*sources, kind)
+        return _FLOATS[f"{family}.NaN" if "NaN" in modifiers else family](*sources, kind)
     if family in _INTEGERS:
         return wrap(_INTEGERS[family](*[integer(x, kind) for x in sources]), width(kind))
     return _OTHERS[family](modifiers, *sources)

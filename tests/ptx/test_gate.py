@@ -11,10 +11,11 @@ import pytest
 
 from aivmc.ptx.errors import PtxError
 from aivmc.ptx.gate import admit
+from aivmc.ptx.gpus import VERSIONS, capability
 from aivmc.ptx.instructions import Form, Slot, instructions
 from tests.ptx.isa import width
 from tests.ptx.matmul import MATMUL
-from tests.ptx.text import kernel, lines, module, register
+from tests.ptx.text import HEADER, NEWER_HEADER, kernel, lines, module, register
 
 # Instructions that could change bits, or that can't be followed, and why they are refused.
 FORBIDDEN = {
@@ -43,7 +44,7 @@ FORBIDDEN = {
     "ex2.approx.f32 %r0, %r1": "is approximate",
     "lg2.approx.f32 %r0, %r1": "is approximate",
     "tanh.approx.f32 %r0, %r1": "is approximate",
-    "max.NaN.f32 %r0, %r1, %r2": "has another rule for NaN",
+    "max.NaN.f32 %r0, %r1, %r2": "max.NaN.f32 needs sm_80, and the module is for sm_52",
     "cvt.f32.f64 %r0, %d1": "has modifiers or types that are not known",
     "cvt.rna.tf32.f32 %r0, %r1": "doesn't round to nearest even",
     "add.rn.f16 %h0, %h1, %h2": "has modifiers or types that are not known",
@@ -80,6 +81,15 @@ def test_what_could_change_bits_is_refused(instruction: str) -> None:
     with pytest.raises(PtxError, match=re.escape(FORBIDDEN[instruction])) as caught:
         admit(text)
     assert f"\t{instruction};".expandtabs(1) in str(caught.value)
+
+
+def test_the_header_is_the_targets() -> None:
+    body = kernel(lines("max.NaN.f32 %r0, 0f00000000, 0f3F800000; ret"))
+    assert admit(NEWER_HEADER + body, "sm_80").counts == {"k": {"max.NaN.f32": 1, "ret": 1}}
+    for gpu in VERSIONS:
+        if gpu != "sm_80":
+            with pytest.raises(PtxError, match=r"unexpected '7\.0'|unexpected 'sm_80'"):
+                admit(NEWER_HEADER + body, gpu)
 
 
 WRONG = {
@@ -237,12 +247,15 @@ def _written(name: str, form: Form) -> str:
 def test_ptxas_takes_every_instruction_of_the_table(gpu: str, tmp_path: Path) -> None:
     kernels = []
     for n, (name, form) in enumerate(instructions().items()):
+        if capability(form.gpu) > capability(gpu):
+            continue
         memory = ".shared .align 16 .b8 sh[16]; .local .align 16 .b8 lo[16]"
         body = lines(f"{memory}; {_written(name, form)}; end: ret")
         kind = form.type if form.family == "ld_param" else "u32"
         kernels.append(kernel(body, name=f"k{n}").replace(f"k{n}()", f"k{n}(.param .{kind} q)"))
     source = tmp_path / "table.ptx"
-    source.write_text(module(*kernels), "ascii")
+    header = HEADER if gpu == "sm_75" else NEWER_HEADER
+    source.write_text(header + "\n".join(kernels), "ascii")
     command = [str(PTXAS), f"-arch={gpu}", "-O0", str(source), "-o", str(tmp_path / "table.cubin")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (done.stdout + done.stderr)[:2000]

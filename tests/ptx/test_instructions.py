@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pytest
 
 from aivmc.ptx.device import Device
+from aivmc.ptx.gpus import OLDEST
 from aivmc.ptx.instructions import Form, instructions
 from aivmc.ptx.semantics import SEMANTICS
 from tests.ptx import isa
-from tests.ptx.text import instruction_kernel, module
+from tests.ptx.text import HEADER, NEWER_HEADER, instruction_kernel
 
 _RANDOM = 40  # sets of random operands, beside the special ones
 _AT_ONCE = 16  # instructions in one kernel
@@ -88,7 +89,9 @@ def run(
     """The results ``[case][thread]`` of instructions on the sources ``[slot][thread]``."""
     threads = sources.shape[1]
     device = Device(canonical_nan=canonical_nan)
-    loaded = device.load(module(instruction_kernel(cases)))
+    newer = any(form.gpu != OLDEST for _, form in cases)
+    header, gpu = (NEWER_HEADER, "sm_80") if newer else (HEADER, OLDEST)
+    loaded = device.load(header + instruction_kernel(cases), gpu)
     table, results = (device.allocate(8 * threads * n) for n in (len(sources), len(cases)))
     device.write(table, sources)
     device.write(results, np.zeros((len(cases), threads), np.uint64))

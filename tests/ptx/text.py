@@ -8,6 +8,7 @@ from aivmc.ptx.instructions import Form
 from tests.ptx.isa import width
 
 HEADER = ".version 6.0\n.target sm_52\n.address_size 64\n\n"
+NEWER_HEADER = HEADER.replace("6.0", "7.0").replace("sm_52", "sm_80")
 
 
 def kernel(

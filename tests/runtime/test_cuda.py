@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import pytest
 import aivmc
 from aivmc.ir.constants import tensor_digest
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.protocol.execution import open_session
+from aivmc.ptx.device import Device
 from aivmc.ptx.errors import DeviceError, PtxError
 from aivmc.runtime import cuda
 from aivmc.runtime.cuda import CudaDevice
 from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.errors import NodeError
+from aivmc.runtime.kernel import Kernel, open_target
 from aivmc.runtime.launches import LaunchPlan
 from tests.ptx.text import kernel, lines, module
 from tests.small_model import small_model
@@ -98,10 +102,32 @@ def test_errors_name_the_kernel() -> None:
     loaded = device.load(DOUBLE)
     with pytest.raises(NodeError, match="double: cuCtxSynchronize gives 700, an illegal memory"):
         loaded.launch("double", (1,), (4,), [0, 7])
+    device = CudaDevice(StandIn())
+    loaded = device.load(DOUBLE)
     with pytest.raises(NodeError, match="double: cuLaunchKernel gives 1, invalid argument"):
-        device.load(DOUBLE).launch("double", (1,), (4096,), [0, 7])
+        loaded.launch("double", (1,), (4096,), [0, 7])
     with pytest.raises(DeviceError, match="there is no kernel 'triple'; the module has double"):
         loaded.launch("triple", (1,), (4,), [0, 7])
+
+
+def test_what_a_kernel_did_is_said_not_what_failed_after_it(fat: Path) -> None:
+    with aivmc.load(fat) as loaded:
+        file = loaded.file
+        plan = LaunchPlan.from_json(file.json("targets/cuda/plan.json"))
+        code = bytes(file.members["targets/cuda/kernel.ptx"])
+        broken = re.sub(rb"(st\.global\S+ \t\[%rd\d+)\]", rb"\1+1048576]", code)
+        gpu = CudaDevice(StandIn())
+        executor = DeviceExecutor(loaded.signature, plan, broken, file.arrays(), gpu)
+        with (
+            pytest.raises(NodeError, match=r"^k0_contract: cuCtxSynchronize gives 700, an illegal"),
+            Kernel(file, executor) as kernel,
+        ):
+            kernel.run({"x": X})
+
+
+def test_no_gpu_is_said() -> None:
+    with pytest.raises(NodeError, match="the GPU: cuInit gives 100, no CUDA-capable device"):
+        CudaDevice(StandIn(gpus=0))
 
 
 def test_too_little_memory_is_said() -> None:
@@ -115,7 +141,7 @@ def test_the_drivers_log_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = StandIn()
     device = CudaDevice(stand_in)
 
-    def refusing(text: str) -> Any:
+    def refusing(text: str, gpu: str) -> Any:
         raise PtxError("too many registers", text, 1, 1)
 
     monkeypatch.setattr(stand_in.device, "load", refusing)
@@ -134,9 +160,67 @@ def test_refused_ptx_never_gets_to_the_driver() -> None:
     assert "cuModuleLoadDataEx" not in stand_in.calls
 
 
-def test_an_old_gpu_is_refused() -> None:
+def test_an_old_gpu_is_refused(fat: Path, driver: StandIn) -> None:
+    driver.capability = (5, 0)
+    with pytest.raises(
+        NodeError, match=r"the GPU has compute capability 5\.0, and cuda needs 5\.2"
+    ):
+        aivmc.load(fat, device="cuda")
     with pytest.raises(NodeError, match=r"the GPU has compute capability 5\.0; 5\.2 is needed"):
-        CudaDevice(StandIn(capability=(5, 0)))
+        CudaDevice(driver).load(DOUBLE)
+    assert "cuModuleLoadDataEx" not in driver.calls
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Code for three GPUs."""
+    path = tmp_path_factory.mktemp("cuda") / "several.aivm"
+    aivmc.compile(small_model(), ["cuda:sm_90", "cuda", "cpu", "cuda:sm_61"]).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("capability", "target"),
+    [
+        ((5, 2), "cuda"),
+        ((6, 0), "cuda"),
+        ((6, 1), "cuda:sm_61"),
+        ((8, 9), "cuda:sm_61"),
+        ((9, 0), "cuda:sm_90"),
+        ((12, 0), "cuda:sm_90"),
+    ],
+)
+def test_the_best_target_for_a_gpu(
+    capability: tuple[int, int], target: str, several: Path, driver: StandIn
+) -> None:
+    driver.capability = capability
+    with aivmc.load(several, device="cuda") as kernel, open_session(several) as on_cpu:
+        assert open_target(kernel.file, device="cuda")[0] == target
+        expected = on_cpu.execute({"x": X}).arrays["y"]
+        assert kernel.run({"x": X})["y"].tobytes() == expected.tobytes()
+        code = bytes(kernel.file.members[f"targets/{target}/kernel.ptx"]).decode()
+        assert f".target {'sm_52' if target == 'cuda' else target[5:]}" in code
+
+
+def test_a_target_can_be_named(several: Path, driver: StandIn) -> None:
+    for device in ("ptx-sim", "cuda"):
+        with open_session(several, "cuda:sm_61", device) as session:
+            assert session.target == "cuda:sm_61"
+            assert session.execute({"x": X}, traced=True).trace is not None
+    with open_session(several, device="ptx-sim") as session:
+        assert session.target == "cuda:sm_90"
+    with pytest.raises(NodeError, match=r"capability 8\.0, and cuda:sm_90 needs 9\.0"):
+        aivmc.load(several, "cuda:sm_90", "cuda")
+    with pytest.raises(NodeError, match="no GPU runs this code, which is for x86-64-v3"):
+        aivmc.load(several, "x86-64-v3", "cuda")
+
+
+def test_code_for_another_gpu_than_its_target_says_is_refused(several: Path) -> None:
+    with aivmc.load(several) as loaded:
+        plan = LaunchPlan.from_json(loaded.file.json("targets/cuda/plan.json"))
+        code = bytes(loaded.file.members["targets/cuda:sm_90/kernel.ptx"])
+        with pytest.raises(IntegrityError, match=r"PTX is refused: .*unexpected '7\.8'"):
+            DeviceExecutor(loaded.signature, plan, code, loaded.file.arrays(), Device(), "sm_52")
 
 
 def test_no_driver(fat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +231,7 @@ def test_no_driver(fat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_kernel_without_code_for_a_device(tmp_path: Path, fat: Path) -> None:
     aivmc.compile(small_model()).save(tmp_path / "cpu.aivm")
-    with pytest.raises(NodeError, match=r"cuda runs the target cuda, .* has only x86-64-v3"):
+    with pytest.raises(NodeError, match="no GPU runs this code, which is for x86-64-v3"):
         aivmc.load(tmp_path / "cpu.aivm", device="cuda")
     aivmc.compile(small_model(), "cuda").save(tmp_path / "gpu.aivm")
     with pytest.raises(NodeError, match=r"no CPU runs this code; .* devices ptx-sim, cuda"):
