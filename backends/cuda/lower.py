@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from aivmc.backends.cpu.code import Kernel, new_kernel
 from aivmc.backends.cpu.lower import check_dtypes, contraction
-from aivmc.backends.cpu.schedules.single import lower_single
 from aivmc.backends.cuda.schedules.block import Block
 from aivmc.backends.cuda.schedules.concat import lower_concat
 from aivmc.backends.cuda.schedules.contract import contraction_of, lower_elements
 from aivmc.backends.cuda.schedules.map import lower_map
 from aivmc.backends.cuda.schedules.reduce import lower_reduce, lower_window
 from aivmc.backends.cuda.schedules.rows import lower_rows
+from aivmc.backends.cuda.schedules.single import lower_single
 from aivmc.backends.cuda.schedules.tiles import THREADS, Contraction, Tile, lower_tiles, tile_for
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Function
