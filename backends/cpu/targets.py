@@ -43,7 +43,8 @@ class CodeTarget(Protocol):
 CODE_OPTIONS = {"opt": 3, "reloc": "pic", "codemodel": "default"}
 """What LLVM's code generator is told beside the target."""
 
-LACKING = ("fma", "half", "rounding")  # a * b + c; f16 to f32 and back; to whole floats
+# a * b + c; f16 to f32 and back; to whole floats; arithmetic on integers of less than 32 bits
+LACKING = ("fma", "half", "rounding", "bytes")
 
 
 @dataclass(frozen=True)

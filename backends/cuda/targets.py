@@ -19,7 +19,8 @@ class CudaTarget:
     # For schedules that are a CPU's: a thread has no vectors.
     vector_bits: int = 32
     registers: int = 16
-    lacks: tuple[str, ...] = ()
+    # LLVM would take pairs of 16 bits for it, of which one may not be there.
+    lacks: tuple[str, ...] = ("bytes",)
     permute: str = ""
 
 
