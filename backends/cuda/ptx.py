@@ -85,6 +85,8 @@ def _with_shared_memory(module: Any, shared: Mapping[str, int]) -> Any:
     text = _DECLARED_PLACE.sub("", str(module))
     text = _PLACE.sub(r"addrspacecast ptr addrspace(3) @\1.shared to ptr", text)
     for name, size in shared.items():
+        if f"@{name}.shared " not in text:  # LLVM has found nothing to share, of no elements
+            continue
         memory = f"[{size} x i8] undef, align {_SHARED_ALIGNMENT}"
         text += f"@{name}.shared = internal addrspace(3) global {memory}\n"
     module = llvm.parse_assembly(text)

@@ -107,6 +107,10 @@ def test_rows_of_three_rounds(length: Any) -> None:
     assert_on_gpu(module, *({"x": finite(1, n)} for n in lengths))
 
 
+def test_rows_of_nothing() -> None:
+    assert_on_gpu(on_x((3, 0), norm), {"x": finite(3, 0)})
+
+
 def test_two_values_are_kept_in_one_place_of_shared_memory_and_a_result() -> None:
     """The room is for one of them."""
 
@@ -136,6 +140,7 @@ KINDS = {
     DType.F16: ("sum lanes16", "product lanes16", "min"),
     DType.I32: ("square_sum exact", "product exact", "min"),
     DType.U8: ("sum exact", "max"),
+    DType.I4: ("square_sum exact",),
     DType.BOOL: ("any", "all"),
 }
 
@@ -151,8 +156,9 @@ def test_reductions_of_all_kinds(dtype: DType, axis: int) -> None:
             attributes: dict[str, Any] = {"order": order[0]} if order else {}
             yield b.op(f"det.reduce_{name}", x, axes=(axis,), keepdims=True, **attributes)
 
-    x = (finite(*shape) * 3).astype(dtype.numpy)
-    assert_on_gpu(on_x(shape, body, dtype), {"x": x})
+    x = finite(*shape) * 3
+    x = x if dtype.is_float else np.clip(x, -8 * dtype.is_signed, 7)
+    assert_on_gpu(on_x(shape, body, dtype), {"x": x.astype(dtype.numpy)})
 
 
 def test_a_reduction_reads_what_its_block_has_written() -> None:

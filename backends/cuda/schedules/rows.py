@@ -115,11 +115,12 @@ class _Row:
         kept: list[Value] = []
         size = _PART
         if isinstance(self.length, int):
-            room = _ROOM // (self.team.groups * max(self.length, 1))
+            whole = max(self.length, 1)
+            room = _ROOM // (self.team.groups * whole)
             choices = (wanted[:n] for n in range(len(wanted), -1, -1))
             fitting = next((c for c in choices if self._bytes(c) <= room), None)
             if fitting is not None:
-                kept, size = fitting, self.length
+                kept, size = fitting, whole
         held = {v: self.team.take(size, _wide(v)) for v in kept}
         parts = {t: self.team.take(size, t) for t in self._parts(kept)}
         staging = {}
