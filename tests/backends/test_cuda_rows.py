@@ -111,15 +111,26 @@ def test_rows_of_nothing() -> None:
 
 
 def test_two_values_are_kept_in_one_place_of_shared_memory_and_a_result() -> None:
-    """The room is for one of them."""
+    """The room is for one of them; what is kept in a result, another result needs."""
 
     def body(b: Builder, x: Value) -> list[Value]:
         e = b.op("det.exp", x)
         f = b.op("det.mul", e, b.op("det.reduce_sum", e, **last_axis(x)))
         g = b.op("det.mul", f, greatest(b, f))
-        return [b.op("det.add", g, b.op("det.reduce_sum", g, **last_axis(x))), f]
+        total = b.op("det.reduce_sum", g, **last_axis(x))
+        return [b.op("det.add", f, total), b.op("det.mul", g, total), f]
 
     assert_on_gpu(on_x((2, 5000), body), *both((2, 5000)))
+
+
+def test_short_rows_are_reduced_twice() -> None:
+    """The second writes partial results while the first's are still read."""
+
+    def body(b: Builder, x: Value) -> Value:
+        y = b.op("det.sub", x, greatest(b, x))
+        return b.op("det.sub", y, b.op("det.reduce_min", y, axes=(1,), keepdims=True))
+
+    assert_on_gpu(on_x((20, 12), body), *both((20, 12)))
 
 
 def test_a_value_is_kept_where_a_reduction_has_read_before() -> None:

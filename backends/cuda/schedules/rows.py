@@ -27,7 +27,7 @@ _EACH = 4  # elements of a thread, as long as there are not more than _MOST thre
 _MOST = 256
 _OTHERWISE = 128  # threads for a row of unknown length
 _PART = 2048  # elements in shared memory at a time, of rows that are longer or of unknown length
-_ROOM = 1 << 15  # bytes of shared memory for elements
+_ROOM = 28 << 10  # bytes of shared memory for elements
 
 
 def lower_rows(kernel: Kernel) -> Block | None:
