@@ -293,6 +293,30 @@ def test_movement_that_keeps_neighbours() -> None:
     assert_on_gpu(module, *({"x": values(m, 5, 12), "i": index} for m in (1, 3)))
 
 
+@pytest.mark.parametrize(
+    ("shape", "permutation", "threads"),
+    [
+        ((2, 33, 40), (0, 2, 1), 256),
+        ((M, 17, 3, N), (0, 3, 1, 2), 256),  # two axes taken as one
+        ((N, 1, 20, M), (3, 2, 1, 0), 256),
+        ((2, 70, 3), (0, 2, 1), 128),  # most of a square would be empty
+    ],
+)
+def test_transposes(shape: Shape, permutation: tuple[int, ...], threads: int) -> None:
+    def body(b: Builder, x: Value, y: Value) -> list[Value]:
+        return [b.op("det.transpose", v, permutation=permutation) for v in (x, y)]
+
+    types = {"x": TensorType(F32, shape), "y": TensorType(DType.U8, shape)}
+    module = program(types, body)
+    assert [t for _, t, _, _ in steps(module)] == [threads] * 2
+    for m, n in [(2, 66), (0, 5), (5, 1)]:
+        x = values(*(m if d is M else n if d is N else d for d in shape))
+        y = _RANDOM.integers(0, 256, x.shape, np.uint8)
+        assert_on_gpu(module, {"x": x, "y": y})
+        if M not in shape:
+            break
+
+
 def test_vectors_of_narrow_elements() -> None:
     def body(b: Builder, x: Value, y: Value, z: Value) -> list[Value]:
         half = b.op("det.select", y, b.op("det.add", x, x), x)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tvm import tirx
+
 from aivmc.backends.cpu.code import Code, Kernel, delinearize
 from aivmc.backends.cpu.schedules.map import collapsed, store_element
-from aivmc.backends.cuda.schedules.tiles import neighbours
+from aivmc.backends.cuda.schedules.block import Block
+from aivmc.backends.cuda.schedules.transpose import lower_transpose, transposed
 from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op, Region
 from aivmc.ir.definition import definition
@@ -17,8 +20,10 @@ _MOST_OPS = 16
 _SIMPLE = (DType.F32, DType.F16, *(t for t in DType if t.is_integer and t.bits >= 8), DType.BOOL)
 
 
-def lower_map(kernel: Kernel) -> None:
+def lower_map(kernel: Kernel) -> Block | None:
     """Fill in the function of a ``kernel.map``: neighbouring threads take neighbouring elements."""
+    if op := transposed(kernel.region):
+        return lower_transpose(kernel, op)
     region, tensors = collapsed(kernel)
     shape = region.terminator.operands[0].tensor.shape
     lanes = _lanes(region, shape)
@@ -28,10 +33,11 @@ def lower_map(kernel: Kernel) -> None:
     def task(code: Code, number: Expr) -> None:
         index = delinearize(code, kernel.emit, number, tasks)
         if lanes > 1:
-            index[-1] = neighbours(code.bind(index[-1] * i64(lanes)), lanes)
+            index[-1] = tirx.Ramp(code.bind(index[-1] * lanes), i64(1), lanes)
         store_element(code, kernel, region, tensors, index)
 
     kernel.code.span(kernel.begin, kernel.end, task)
+    return None
 
 
 def _lanes(region: Region, shape: Shape) -> int:
