@@ -62,8 +62,8 @@ class Team:
         """Shared memory for so many elements of each group."""
         if dtype not in self._arrays:
             self._arrays[dtype] = self.kernel.scratch_as(dtype)
-        size = dtype.bits // 8
-        elements += -elements % max(_ALIGNMENT // size, 1)
+        size = max(dtype.bits // 8, 1)
+        elements += -elements % (_ALIGNMENT // size)
         start = self._bytes // size
         self._bytes += elements * size * self.groups
         group = self._group if self._beside else self._group * elements
