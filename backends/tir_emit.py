@@ -484,7 +484,10 @@ class TirEmit:
 
     def _wrapping(self, name: str, a: Expr, b: Expr) -> Expr:
         a, b = self._match(a, b)
-        lanes = lanes_of(a)
+        lanes, dtype = lanes_of(a), self.dtype(a)
+        if dtype.bits < 32 and "bytes" in self._lacks:
+            wide = self._wrapping(name, self.cast(a, DType.I32), self.cast(b, DType.I32))
+            return self.cast(wide, dtype)
         if lanes == 1:  # the intrinsics take vectors only
             pair = self._wrapping(name, splat(a, 2), splat(b, 2))
             return tirx.Shuffle([pair], [tirx.IntImm("int32", 0)])

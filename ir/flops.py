@@ -148,7 +148,8 @@ class _CountingEmit:
         return _Scalar(DType.F64)
 
     def elementary(self, name: str, *xs: _Scalar) -> _Scalar:
-        return ELEMENTARY[name, xs[0].dtype](self, *xs)
+        result: _Scalar = ELEMENTARY[name, xs[0].dtype](self, *xs)
+        return result
 
     def cast(self, x: _Scalar, dtype: DType) -> _Scalar:
         return _Scalar(dtype)

@@ -183,6 +183,7 @@ class DeviceExecutor:
         threads = (
             launch.blocks(tasks, sizes.scratch) * launch.threads
             for launch, tasks in zip(self._plan.launches, sizes.tasks, strict=True)
+            if launch.has_scratch
         )
         scratch = self._new(max(threads, default=0) * sizes.scratch)
         shapes = tuple(a.shape for a in arrays)

@@ -23,8 +23,16 @@ class Launch:
     threads: int
     tasks_per_block: int
 
+    @property
+    def has_scratch(self) -> bool:
+        """Not where a block does a task: its threads share memory, and it does no other task."""
+        return self.tasks_per_block > 1
+
     def blocks(self, tasks: int, scratch: int) -> int:
-        """How many are launched for so many tasks; each thread has ``scratch`` bytes."""
+        """How many are launched for so many tasks; each thread that has scratch memory has
+        ``scratch`` bytes."""
+        if not self.has_scratch:
+            return tasks
         most = _MOST_BLOCKS
         if scratch:
             most = max(1, _SCRATCH_BYTES // (scratch * self.threads))

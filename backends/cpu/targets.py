@@ -43,8 +43,9 @@ class CodeTarget(Protocol):
 CODE_OPTIONS = {"opt": 3, "reloc": "pic", "codemodel": "default"}
 """What LLVM's code generator is told beside the target."""
 
-# a * b + c; f16 to f32 and back; to whole floats; f64 at a speed like that of f32
-LACKING = ("fma", "half", "rounding", "f64")
+# a * b + c; f16 to f32 and back; to whole floats; arithmetic on integers of less than 32 bits; f64
+# at a speed like that of f32
+LACKING = ("fma", "half", "rounding", "bytes", "f64")
 
 
 @dataclass(frozen=True)

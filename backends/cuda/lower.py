@@ -1,7 +1,7 @@
 """Kernel-stage ops to functions: which schedule lowers which op.
 
 Most functions do their tasks from ``begin`` to ``end`` like a CPU's; a GPU's thread takes one at a
-time. What has no schedule of its own here is shared as on a CPU. Others are done by a whole block.
+time. Others are done by a whole block.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from aivmc.backends.cpu.code import Kernel, new_kernel
 from aivmc.backends.cpu.lower import check_dtypes, contraction
-from aivmc.backends.cpu.schedules.concat import lower_concat
-from aivmc.backends.cpu.schedules.reduce import lower_reduce, lower_window
-from aivmc.backends.cpu.schedules.rows import lower_rows
-from aivmc.backends.cpu.schedules.single import lower_single
+from aivmc.backends.cuda.schedules.block import Block
+from aivmc.backends.cuda.schedules.concat import lower_concat
 from aivmc.backends.cuda.schedules.contract import contraction_of, lower_elements
 from aivmc.backends.cuda.schedules.map import lower_map
+from aivmc.backends.cuda.schedules.reduce import lower_reduce, lower_window
+from aivmc.backends.cuda.schedules.rows import lower_rows
+from aivmc.backends.cuda.schedules.single import lower_single
 from aivmc.backends.cuda.schedules.tiles import THREADS, Contraction, Tile, lower_tiles, tile_for
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Function
@@ -24,7 +25,8 @@ from aivmc.ir.core import Op
 
 _THREADS = 128  # of a block, where each does tasks of its own
 
-_SCHEDULES: dict[str, Callable[[Kernel], None]] = {
+# What fills in a function, and says what it needs if its tasks are done by blocks.
+_SCHEDULES: dict[str, Callable[[Kernel], Block | None]] = {
     "kernel.map": lower_map,
     "kernel.contract": lambda kernel: lower_elements(kernel, contraction(kernel.op)),
     "kernel.concat": lower_concat,
@@ -56,12 +58,16 @@ def lower(name: str, op: Op, symbols: Iterable[str], target: CudaTarget) -> GpuF
         kernel.tasks = 0
     elif tiled := _tiled(kernel):
         lower_tiles(kernel, *tiled)
-        # Other threads write shared memory: nothing may be assumed of its pointer.
-        prim = kernel.function().without_attr("tirx.noalias")
-        return GpuFunction(name, kernel.tasks, 0, prim, THREADS, tiled[1].shared_bytes)
-    else:
-        _SCHEDULES[op.name](kernel)
+        return _by_blocks(kernel, Block(THREADS, tiled[1].shared_bytes))
+    elif block := _SCHEDULES[op.name](kernel):
+        return _by_blocks(kernel, block)
     return GpuFunction(name, kernel.tasks, kernel.scratch_bytes, kernel.function(), _THREADS)
+
+
+def _by_blocks(kernel: Kernel, block: Block) -> GpuFunction:
+    # Other threads write shared memory: nothing may be assumed of its pointer.
+    prim = kernel.function().without_attr("tirx.noalias")
+    return GpuFunction(kernel.name, kernel.tasks, 0, prim, block.threads, block.shared)
 
 
 def _tiled(kernel: Kernel) -> tuple[Contraction, Tile] | None:

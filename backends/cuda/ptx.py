@@ -114,6 +114,8 @@ def _with_shared_memory(module: Any, shared: Mapping[str, int]) -> Any:
     text = _DECLARED_PLACE.sub("", str(module))
     text = _PLACE.sub(r"addrspacecast ptr addrspace(3) @\1.shared to ptr", text)
     for name, size in shared.items():
+        if f"@{name}.shared " not in text:  # LLVM has found nothing to share, of no elements
+            continue
         memory = f"[{size} x i8] undef, align {_SHARED_ALIGNMENT}"
         text += f"@{name}.shared = internal addrspace(3) global {memory}\n"
     module = llvm.parse_assembly(text)
@@ -143,8 +145,6 @@ entry:
   %block = zext i32 %ctaid to i64
   %blocks = zext i32 %nctaid to i64
 {body}
-  %more = icmp slt i64 %next, %tasks
-  br i1 %more, label %task, label %done
 done:
   ret void
 }}
@@ -163,17 +163,20 @@ task:
   %begin = phi i64 [%first, %entry], [%next, %task]
   %end = add nuw nsw i64 %begin, 1
   call void @{function.name}.tasks({passed}ptr %own, i64 %begin, i64 %end)
-  %next = add nuw nsw i64 %begin, %all"""
+  %next = add nuw nsw i64 %begin, %all
+  %more = icmp slt i64 %next, %tasks
+  br i1 %more, label %task, label %done"""
 
 
 def _by_blocks(function: GpuFunction, passed: str) -> str:
+    """A block has one task: in a loop, LLVM would compute all that tasks have in common before it,
+    and keep it in registers."""
     return f"""  %any = icmp slt i64 %block, %tasks
   br i1 %any, label %task, label %done
 task:
-  %begin = phi i64 [%block, %entry], [%next, %task]
   %memory = call align {_SHARED_ALIGNMENT} ptr @{function.name}.place()
-  call void @{function.name}.tasks({passed}ptr %memory, i64 %begin, i64 %thread)
-  %next = add nuw nsw i64 %begin, %blocks"""
+  call void @{function.name}.tasks({passed}ptr %memory, i64 %block, i64 %thread)
+  br label %done"""
 
 
 def _parameter(argument: Any) -> str:

@@ -25,7 +25,8 @@ class CudaTarget:
     # For schedules that are a CPU's: a thread has no vectors.
     vector_bits: int = 32
     registers: int = 16
-    lacks: tuple[str, ...] = ()
+    # LLVM would take pairs of 16 bits for it, of which one may not be there.
+    lacks: tuple[str, ...] = ("bytes",)
     permute: str = ""
 
 
@@ -42,7 +43,7 @@ def _target(gpu: str) -> CudaTarget:
 
 
 def _with_slow_f64(target: CudaTarget) -> CudaTarget:
-    return replace(target, name=f"{target.name}:slow-f64", lacks=("f64",))
+    return replace(target, name=f"{target.name}:slow-f64", lacks=(*target.lacks, "f64"))
 
 
 CUDA = _target(OLDEST)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifact
 from aivmc.backends.cpu.targets import TARGETS as ALL_TARGETS
 from aivmc.backends.targets import resolve
@@ -37,12 +38,18 @@ def executor(
     module: Module, target: str, device: Device | None = None
 ) -> Executor | DeviceExecutor:
     """The canonical program compiled, ready to run; on the ``device``, if there is one."""
-    artifact = build_artifact(module, target)
+    return loaded(module, build_artifact(module, target), device)
+
+
+def loaded(
+    module: Module, artifact: Artifact, device: Device | None = None
+) -> Executor | DeviceExecutor:
+    """What a program has been compiled to, ready to run; on the ``device``, if there is one."""
     packed = {digest: array for digest, (_, array) in artifact.packed.items()}
     signature, arrays = Signature.of(module), artifact.constants | packed
     if device is not None:
         launches = LaunchPlan.from_json(artifact.plan)
-        gpu = resolve(target).cpu
+        gpu = resolve(artifact.target).cpu
         return DeviceExecutor(signature, launches, artifact.code, arrays, device, gpu)
     return Executor(signature, Plan.from_json(artifact.plan), artifact.code, arrays)
 

@@ -34,7 +34,14 @@ from aivmc.runtime.kernel import open_target
 from aivmc.runtime.launches import LaunchPlan
 from aivmc.runtime.selftest import SEED, check
 from examples.models.make import FULL, make
-from tests.backends.op_harness import Array, assert_same, executor, program, program_of_cases
+from tests.backends.op_harness import (
+    Array,
+    assert_same,
+    executor,
+    loaded,
+    program,
+    program_of_cases,
+)
 from tests.backends.test_ops import compiled_cases
 from tests.ir.ops.cases import CASES
 
@@ -52,8 +59,9 @@ def run_on(device: Device, module: Module, inputs: Mapping[str, Array]) -> Mappi
 
 def assert_on_gpu(module: Module, *inputs: Mapping[str, Array]) -> None:
     """In two orders of blocks and threads, with both conventions of NaN."""
+    artifact = build_artifact(module, "cuda")
     for order, canonical_nan in ((0, True), (1, False)):
-        kernel = executor(module, "cuda", Device(order, canonical_nan))
+        kernel = loaded(module, artifact, Device(order, canonical_nan))
         for given in inputs:
             assert_same(kernel.run(given), interpret(module, given), f"order {order}")
         kernel.close()
@@ -262,8 +270,7 @@ def test_a_product_and_a_sum_that_are_fused_are_noticed(
     original: Callable[..., str] = ptx._with_entry
 
     def fusing(function: Any, text: str) -> str:
-        text = text.replace("fmul float", "fmul contract float")
-        return original(function, text.replace("fadd float", "fadd contract float"))
+        return original(function, re.sub(r"\b(fmul|fadd) ", r"\1 contract ", text))
 
     monkeypatch.setattr(ptx, "_with_entry", fusing)
 

@@ -17,7 +17,7 @@ from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
 from aivmc.ir.types import DType, Shape
 
-_BLOCK = 16  # lines of a task: a cache line, where they are along an outer axis
+LINES = 16  # of a task: a cache line, where they are along an outer axis
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,21 @@ class Line:
 
 
 def for_each_line(
-    kernel: Kernel, shape: Shape, axis: int, body: Callable[[Code, Expr, Expr], None]
+    kernel: Kernel,
+    shape: Shape,
+    axis: int,
+    body: Callable[[Code, Expr, Expr], None],
+    of_task: int = LINES,
 ) -> None:
-    """``body(scope, outer, inner)`` for each line along ``axis`` of a tensor of ``shape``."""
+    """``body(scope, outer, inner)`` for each line along ``axis`` of a tensor of ``shape``, so many
+    of them a task."""
     lines = product(shape[:axis]) * product(shape[axis + 1 :])
-    kernel.tasks = ceil_div(lines, _BLOCK)
+    kernel.tasks = ceil_div(lines, of_task)
     count, inner = kernel.emit.dim(lines), kernel.emit.dim(product(shape[axis + 1 :]))
 
     def task(code: Code, number: Expr) -> None:
-        start = code.bind(number * _BLOCK)
-        end = code.bind(tirx.min(start + _BLOCK, count))
+        start = code.bind(number * of_task)
+        end = code.bind(tirx.min(start + of_task, count))
 
         def line(scope: Code, index: Expr) -> None:
             outer = scope.bind(quotient(index, inner))
@@ -64,7 +69,7 @@ def line_of(code: Code, tensor: Tensor, axis: int, outer: Expr, inner: Expr) -> 
     return Line(tensor, code.bind(outer * size + inner), stride)
 
 
-def lower_arg_extreme(kernel: Kernel, root: Op) -> None:
+def lower_arg_extreme(kernel: Kernel, root: Op, of_task: int = LINES) -> None:
     """``det.arg_max`` and ``det.arg_min``: elements are met in order, a better one is kept."""
     emit, source = kernel.emit, kernel.tensors[root.operands[0]]
     axis, last = root.attributes["axis"], root.attributes["last"]
@@ -96,7 +101,7 @@ def lower_arg_extreme(kernel: Kernel, root: Op) -> None:
             where.load(i64(0)),
         )
 
-    for_each_line(kernel, source.type.shape, axis, line)
+    for_each_line(kernel, source.type.shape, axis, line, of_task)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Ranking:
         return emit.select(emit.is_nan(x), largest, signed)
 
 
-def lower_cumulative_sum(kernel: Kernel, root: Op) -> None:
+def lower_cumulative_sum(kernel: Kernel, root: Op, of_task: int = LINES) -> None:
     """``det.cumulative_sum``: one running total for each line."""
     emit, source = kernel.emit, kernel.tensors[root.operands[0]]
     result = kernel.tensors[root.result]
@@ -149,4 +154,4 @@ def lower_cumulative_sum(kernel: Kernel, root: Op) -> None:
 
         code.loop(length, add)
 
-    for_each_line(kernel, source.type.shape, axis, line)
+    for_each_line(kernel, source.type.shape, axis, line, of_task)

@@ -21,7 +21,7 @@ from aivmc.ir.dims import Dim
 from aivmc.ir.types import DType
 
 BLOCK = 512
-_SYMBOLIC_LEVELS = 3  # 512^4 elements are more than memory holds
+SYMBOLIC_LEVELS = 3  # 512^4 elements are more than memory holds
 Read = Callable[[Code, Expr, int], Expr]  # so many elements from an index on
 Block = Callable[[Code, Expr, int | Expr], Expr]  # result of so many elements from a start on
 
@@ -106,7 +106,7 @@ def reduce_blocks(
     reductions side by side."""
     if isinstance(length, int) and length <= BLOCK:
         return block(code, i64(0), length)
-    levels = _SYMBOLIC_LEVELS
+    levels = SYMBOLIC_LEVELS
     if isinstance(length, int):
         levels = next(n for n in range(1, 9) if BLOCK ** (n + 1) >= length)
 

@@ -29,7 +29,7 @@ Visit = Callable[[Code, Expr], None]
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """What one result reduces: ``length`` elements; ``visit`` calls back with the element of a
     result's index and a number, unless it is padding, which changes nothing."""
 
@@ -40,7 +40,7 @@ class _Source:
 
 def lower_reduce(kernel: Kernel) -> None:
     """Fill in the function of a ``kernel.reduce``."""
-    root = _root(kernel)
+    root = root_of(kernel)
     tensor = kernel.tensors[root.operands[0]]
     shape, axes = tensor.type.shape, root.attributes["axes"]
     kept = [a for a in range(len(shape)) if a not in axes]
@@ -52,19 +52,24 @@ def lower_reduce(kernel: Kernel) -> None:
         then(code, code.keep(tensor.load([at[a] for a in range(len(shape))])))
 
     length = product(shape[a] for a in axes)
-    _lower(kernel, root, _Source(length, visit, len(shape) - 1 not in axes))
+    _lower(kernel, root, Source(length, visit, len(shape) - 1 not in axes))
 
 
 def lower_window(kernel: Kernel) -> None:
     """Fill in the function of a ``kernel.window``."""
-    root = _root(kernel)
+    root = root_of(kernel)
+    _lower(kernel, root, window_source(kernel, root))
+
+
+def window_source(kernel: Kernel, root: Op) -> Source:
+    """What each result of a ``kernel.window`` reduces."""
     last = [root.attributes[n][-1] for n in ("window", "strides", "low", "high")]
     length = product(root.attributes["window"])
 
     def visit(code: Code, index: Index, number: Expr, then: Visit) -> None:
         _visit_tap(code, kernel, root, index, number, then)
 
-    _lower(kernel, root, _Source(length, visit, last == [1, 1, 0, 0]))
+    return Source(length, visit, last == [1, 1, 0, 0])
 
 
 def _visit_tap(
@@ -92,11 +97,12 @@ def _visit_tap(
     code.when(inside, lambda scope: then(scope, scope.keep(tensor.load(at))))
 
 
-def _root(kernel: Kernel) -> Op:
+def root_of(kernel: Kernel) -> Op:
+    """The reduction or window of a kernel."""
     return next(op for op in kernel.region.body if op.name != "det.constant")
 
 
-def _lower(kernel: Kernel, root: Op, source: _Source) -> None:
+def _lower(kernel: Kernel, root: Op, source: Source) -> None:
     """A task is one row of results."""
     shape = root.result.tensor.shape
     rows, columns = shape[:-1], shape[-1] if shape else 1
@@ -121,7 +127,7 @@ def _lower(kernel: Kernel, root: Op, source: _Source) -> None:
     kernel.code.span(kernel.begin, kernel.end, task)
 
 
-def _reduce(code: Code, kernel: Kernel, root: Op, source: _Source, index: Index) -> Expr:
+def _reduce(code: Code, kernel: Kernel, root: Op, source: Source, index: Index) -> Expr:
     """One result, or a vector of them."""
     emit, combine = kernel.emit, combine_of(root)
     dtype = accumulator(root.operands[0].tensor.dtype)

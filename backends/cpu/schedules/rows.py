@@ -7,6 +7,7 @@ later loop needs again is kept: in the result it becomes, or in scratch memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, Tensor, delinearize, vector_index
 from aivmc.backends.cpu.schedules.collapse import axis_groups, collapse_region
@@ -16,43 +17,67 @@ from aivmc.backends.tir_emit import Expr, i64
 from aivmc.ir.core import Op, Region, Value, users
 from aivmc.ir.definition import definition
 from aivmc.ir.dims import Dim, product
-from aivmc.ir.types import DType, TensorType
+from aivmc.ir.types import DType, Shape, TensorType
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The region of a ``kernel.rows`` with as few axes as can be: ``outer``, and a row's; and its
+    tensors."""
+
+    region: Region
+    memory: dict[Value, Tensor]
+    outer: Shape
+    length: Dim
 
 
 def lower_rows(kernel: Kernel) -> None:
     """Fill in the function of a ``kernel.rows``."""
+    rows = collapsed_rows(kernel)
+    kernel.tasks = product(rows.outer)
+    kept = _kept_values(kernel, rows.region)
+
+    def task(code: Code, number: Expr) -> None:
+        outer = delinearize(code, kernel.emit, number, rows.outer)
+        _Row(kernel, rows, kept, code, outer).lower()
+
+    kernel.code.span(kernel.begin, kernel.end, task)
+
+
+def collapsed_rows(kernel: Kernel) -> Rows:
+    """The rows of a ``kernel.rows``."""
     root = next(op for op in kernel.region.body if "axes" in op.attributes)
     shape, axes = root.operands[0].tensor.shape, len(root.attributes["axes"])
     shapes = [v.tensor.shape for v in kernel.region.arguments]
     groups = axis_groups(shape, shapes, fixed=axes)
     region, values = collapse_region(kernel.region, len(shape), groups)
-    collapsed = tuple(product(shape[a] for a in group) for group in groups)
-    rows, columns = collapsed[:-1], collapsed[-1]
-    kernel.tasks = product(rows)
     memory = {
         values[v]: Tensor(t.array, values[v].tensor, kernel.emit) for v, t in kernel.tensors.items()
     }
-    kept = _kept_values(kernel, region)
+    *outer, length = (product(shape[a] for a in group) for group in groups)
+    return Rows(region, memory, tuple(outer), length)
 
-    def task(code: Code, number: Expr) -> None:
-        outer = delinearize(code, kernel.emit, number, rows)
-        _Row(kernel, region, memory, kept, code, outer, columns).lower()
 
-    kernel.code.span(kernel.begin, kernel.end, task)
+def is_reduction(op: Op) -> bool:
+    """Whether an op of a ``kernel.rows`` reduces rows."""
+    return not definition(op.name).is_elementwise and op.name != "det.constant"
+
+
+def is_read_again(op: Op, region: Region) -> bool:
+    """Whether something else computes with what a reduction reads, which the region makes."""
+    (value,) = op.operands
+    readers = [u for u in users(region)[value] if u is not op and u is not region.terminator]
+    return bool(readers) and value not in region.arguments
 
 
 def _kept_values(kernel: Kernel, region: Region) -> dict[Value, Tensor]:
     """Scratch for the values that a reduction reads and something after it reads again."""
-    readers = users(region)
     outputs = region.terminator.operands
     kept: dict[Value, Tensor] = {}
-    for op in region.body:
-        if definition(op.name).is_elementwise or op.name == "det.constant":
-            continue
+    for op in filter(is_reduction, region.body):
         (value,) = op.operands
-        again = [u for u in readers[value] if u is not op and u is not region.terminator]
-        is_new = value not in region.arguments and value not in outputs and value not in kept
-        if again and is_new and value.tensor.dtype is DType.F32:
+        is_new = value not in outputs and value not in kept
+        if is_new and is_read_again(op, region) and value.tensor.dtype is DType.F32:
             row = TensorType(DType.F32, (value.tensor.shape[-1],))
             base = kernel.take_scratch(value.tensor.shape[-1])
             kept[value] = Tensor(kernel.scratch, row, kernel.emit, base)
@@ -65,27 +90,24 @@ class _Row:
     def __init__(
         self,
         kernel: Kernel,
-        region: Region,
-        memory: dict[Value, Tensor],
+        rows: Rows,
         kept: dict[Value, Tensor],
         code: Code,
         outer: Sequence[Expr],
-        length: Dim,
     ) -> None:
-        self.kernel, self.region, self.memory, self.kept = kernel, region, memory, kept
+        self.kernel, self.region, self.memory, self.kept = kernel, rows.region, rows.memory, kept
         self.outer = list(outer)
-        self.length = length
+        self.length = rows.length
         self.known: dict[Value, Callable[[Sequence[Expr]], Expr]] = {
-            v: memory[v].load for v in region.arguments
+            v: self.memory[v].load for v in self.region.arguments
         }
-        self.row = Elements(code, kernel.emit, region, self.known)
+        self.row = Elements(code, kernel.emit, self.region, self.known)
         self.origin = [*self.outer, kernel.emit.dim(0)]
         self.code = code
 
     def lower(self) -> None:
-        for op in self.region.body:
-            if not definition(op.name).is_elementwise and op.name != "det.constant":
-                self._reduce(op)
+        for op in filter(is_reduction, self.region.body):
+            self._reduce(op)
         self._store_results()
 
     def _scalar(self, value: Value) -> Expr:

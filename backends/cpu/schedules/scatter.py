@@ -6,12 +6,12 @@ a task has lines, or columns, of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, Tensor, delinearize
-from aivmc.backends.cpu.schedules.lines import for_each_line, line_of
+from aivmc.backends.cpu.schedules.lines import LINES, for_each_line, line_of
 from aivmc.backends.cpu.schedules.order import accumulator
 from aivmc.backends.tir_emit import Expr, TirEmit, i64
 from aivmc.ir.core import Op
@@ -22,7 +22,7 @@ from aivmc.ir.types import DType
 _COLUMNS = 64  # of a task
 
 
-def lower_scatter_elements(kernel: Kernel, root: Op) -> None:
+def lower_scatter_elements(kernel: Kernel, root: Op, of_task: int = LINES) -> None:
     """Fill in the function of a ``det.scatter_elements``."""
     emit = kernel.emit
     source, indices, updates = (kernel.tensors[v] for v in root.operands)
@@ -42,22 +42,23 @@ def lower_scatter_elements(kernel: Kernel, root: Op) -> None:
             picked = emit.cast(indices.array.load(place), DType.I64)
             along = scope.bind(wrap_negative(emit, picked, shape[axis]))
             x = updates.array.load(place)
-            new.store(scope, along, _combined(scope, emit, root, new.load(along), x))
+            new.store(scope, along, combined(scope, emit, root, new.load(along), x))
 
         inside = [tirx.LT(i, emit.dim(n)) for i, n, d in zip(at, beside, others) if n != d]
-        _when_all(code, inside, lambda scope: scope.loop(count, update))
+        when_all(code, inside, lambda scope: scope.loop(count, update))
 
-    for_each_line(kernel, shape, axis, line)
+    for_each_line(kernel, shape, axis, line, of_task)
 
 
-def _when_all(code: Code, conditions: Sequence[Expr], body) -> None:  # type: ignore[no-untyped-def]
+def when_all(code: Code, conditions: Sequence[Expr], body: Callable[[Code], None]) -> None:
+    """``body`` where all conditions hold."""
     if not conditions:
         body(code)
         return
-    code.when(conditions[0], lambda scope: _when_all(scope, conditions[1:], body))
+    code.when(conditions[0], lambda scope: when_all(scope, conditions[1:], body))
 
 
-def lower_scatter_nd(kernel: Kernel, root: Op) -> None:
+def lower_scatter_nd(kernel: Kernel, root: Op, of_task: int = _COLUMNS) -> None:
     """Fill in the function of a ``det.scatter_nd``: a task is some columns of the slices."""
     emit = kernel.emit
     source, indices, updates = (kernel.tensors[v] for v in root.operands)
@@ -67,11 +68,11 @@ def lower_scatter_nd(kernel: Kernel, root: Op) -> None:
     shape = source.type.shape
     rows, columns = product(shape[:depth]), product(shape[depth:])
     width = emit.dim(columns)
-    kernel.tasks = ceil_div(columns, _COLUMNS)
+    kernel.tasks = ceil_div(columns, of_task)
 
     def task(code: Code, number: Expr) -> None:
-        start = code.bind(number * _COLUMNS)
-        count = code.bind(tirx.min(i64(_COLUMNS), width - start))
+        start = code.bind(number * of_task)
+        count = code.bind(tirx.min(i64(of_task), width - start))
 
         def copy(scope: Code, row: Expr) -> None:
             first = scope.bind(row * width + start)
@@ -80,14 +81,14 @@ def lower_scatter_nd(kernel: Kernel, root: Op) -> None:
             )
 
         def update(scope: Code, row: Expr) -> None:
-            place = _place(scope, emit, indices, row, shape[:depth])
+            place = place_of(scope, emit, indices, row, shape[:depth])
             first = scope.bind(place * width + start)
             begin = scope.bind(row * width + start)
 
             def one(inner: Code, j: Expr) -> None:
                 at = inner.bind(first + j)
                 x, old = updates.array.load(begin + j), result.array.load(at)
-                result.array.store(inner, at, _combined(inner, emit, root, old, x))
+                result.array.store(inner, at, combined(inner, emit, root, old, x))
 
             scope.loop(count, one)
 
@@ -97,7 +98,7 @@ def lower_scatter_nd(kernel: Kernel, root: Op) -> None:
     kernel.code.span(kernel.begin, kernel.end, task)
 
 
-def _place(code: Code, emit: TirEmit, indices: Tensor, row: Expr, shape: Sequence[Dim]) -> Expr:
+def place_of(code: Code, emit: TirEmit, indices: Tensor, row: Expr, shape: Sequence[Dim]) -> Expr:
     """The number of the slice that a row of coordinates names."""
     place: Expr = i64(0)
     for axis, size in enumerate(shape):
@@ -107,7 +108,7 @@ def _place(code: Code, emit: TirEmit, indices: Tensor, row: Expr, shape: Sequenc
     return code.bind(place)
 
 
-def _combined(code: Code, emit: TirEmit, root: Op, old: Expr, update: Expr) -> Expr:
+def combined(code: Code, emit: TirEmit, root: Op, old: Expr, update: Expr) -> Expr:
     """What an element becomes, rounded to its dtype at each step."""
     reduction, dtype = root.attributes["reduction"], root.result.tensor.dtype
     if reduction == "none":
