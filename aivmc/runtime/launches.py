@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.runtime.errors import NodeError
 from aivmc.runtime.plan import Plan
 
 _MOST_BLOCKS = (1 << 31) - 1
@@ -24,7 +25,10 @@ class Launch:
     tasks_per_block: int
 
     def blocks(self, tasks: int, scratch: int) -> int:
-        """How many are launched for so many tasks; each thread has ``scratch`` bytes."""
+        """How many are launched for so many tasks; each thread has ``scratch`` bytes. ``NodeError``
+        where no GPU takes so many: a block that shares its task's memory does one only."""
+        if self.tasks_per_block == 1 and tasks > _MOST_BLOCKS:
+            raise NodeError(f"{self.function} needs {tasks} blocks; a launch has {_MOST_BLOCKS}")
         most = _MOST_BLOCKS
         if scratch:
             most = max(1, _SCRATCH_BYTES // (scratch * self.threads))

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
 from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.llvm import compile_functions
+from aivmc.backends.cpu.lower import contraction
 from aivmc.backends.cuda.lower import GpuFunction, lower
 from aivmc.backends.cuda.ptx import emit_ptx
+from aivmc.backends.cuda.schedules.packing import packing
 from aivmc.backends.cuda.targets import CUDA
 from aivmc.backends.steps import Program, Step, lower_module
 from aivmc.ir.core import Module, Op
@@ -23,10 +25,10 @@ class _Lowering:
         return CUDA.name
 
     def lower(self, name: str, op: Op, symbols: Iterable[str], packed: bool) -> GpuFunction:
-        return lower(name, op, symbols, CUDA)
+        return lower(name, op, symbols, CUDA, packed)
 
     def packing(self, op: Op, digest: str) -> Packing | None:
-        return None
+        return packing(contraction(op), digest, CUDA)
 
 
 def generate(module: Module, progress: Progress) -> Generated:
@@ -52,7 +54,7 @@ def generate(module: Module, progress: Progress) -> Generated:
         constants={},
         packed={},
     )
-    return Generated(artifact, ())
+    return Generated(artifact, tuple(program.packings))
 
 
 def llvm_text(module: Module) -> str:

@@ -104,8 +104,11 @@ def _with_entry(function: GpuFunction, text: str) -> str:
     if function.shared:
         attributes = "nounwind willreturn speculatable memory(none)"
         internal += f"declare ptr @{function.name}.place() {attributes}\n"
+    attributes = f'"nvvm.reqntid"="{function.threads},1,1"'
+    if function.registers:
+        attributes += f' "nvvm.maxnreg"="{function.registers}"'
     return f"""{internal}
-define ptx_kernel void @{function.name}({listed}) "nvvm.reqntid"="{function.threads},1,1" {{
+define ptx_kernel void @{function.name}({listed}) {attributes} {{
 entry:
   %tid = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
   %ctaid = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
@@ -114,8 +117,6 @@ entry:
   %block = zext i32 %ctaid to i64
   %blocks = zext i32 %nctaid to i64
 {body}
-  %more = icmp slt i64 %next, %tasks
-  br i1 %more, label %task, label %done
 done:
   ret void
 }}
@@ -134,17 +135,19 @@ task:
   %begin = phi i64 [%first, %entry], [%next, %task]
   %end = add nuw nsw i64 %begin, 1
   call void @{function.name}.tasks({passed}ptr %own, i64 %begin, i64 %end)
-  %next = add nuw nsw i64 %begin, %all"""
+  %next = add nuw nsw i64 %begin, %all
+  %more = icmp slt i64 %next, %tasks
+  br i1 %more, label %task, label %done"""
 
 
 def _by_blocks(function: GpuFunction, passed: str) -> str:
+    """A block does one task: registers that a loop would need are scarce."""
     return f"""  %any = icmp slt i64 %block, %tasks
   br i1 %any, label %task, label %done
 task:
-  %begin = phi i64 [%block, %entry], [%next, %task]
   %memory = call align {_SHARED_ALIGNMENT} ptr @{function.name}.place()
-  call void @{function.name}.tasks({passed}ptr %memory, i64 %begin, i64 %thread)
-  %next = add nuw nsw i64 %begin, %blocks"""
+  call void @{function.name}.tasks({passed}ptr %memory, i64 %block, i64 %thread)
+  br label %done"""
 
 
 def _parameter(argument: Any) -> str:

@@ -22,6 +22,11 @@ class CudaTarget:
     lacks: tuple[str, ...] = ()
     permute: str = ""
 
+    @property
+    def has_dot_products(self) -> bool:
+        """Whether it has those of four bytes, ``dp4a``."""
+        return int(self.cpu.removeprefix("sm_").rstrip("af")) >= 61
+
 
 CUDA = CudaTarget(
     name="cuda",
