@@ -10,6 +10,7 @@ from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.llvm import compile_functions
 from aivmc.backends.cpu.lower import contraction
 from aivmc.backends.cuda.lower import GpuFunction, lower
+from aivmc.backends.cuda.padding import FoldPadding
 from aivmc.backends.cuda.ptx import emit_ptx
 from aivmc.backends.cuda.schedules.packing import packing
 from aivmc.backends.cuda.targets import CUDA
@@ -36,6 +37,7 @@ def generate(module: Module, progress: Progress) -> Generated:
 
     ``UnsupportedError`` names what can't be.
     """
+    module = FoldPadding().run(module)
     program = lower_module(module, _Lowering())
     functions = list(_functions(program, progress))
     admitted = emit_ptx(functions, CUDA)
@@ -59,7 +61,7 @@ def generate(module: Module, progress: Progress) -> Generated:
 
 def llvm_text(module: Module) -> str:
     """The audited LLVM IR of a kernel-stage program's code, to read."""
-    program = lower_module(module, _Lowering())
+    program = lower_module(FoldPadding().run(module), _Lowering())
     return "\n".join(ir for _, ir in _functions(program, lambda *_: None))
 
 

@@ -218,6 +218,72 @@ def test_a_thread_has_several_places_of_a_depthwise_convolution() -> None:
     assert len(loads) == 9 + 3 * 6  # the weights, and each place of the window of four once
 
 
+# Padding
+
+
+def padded_after(x: tuple[Any, ...], w: Array, padding: float = 0, **changes: Any) -> Module:
+    """A convolution of an activation, with its padding: a copy that CPUs make."""
+    pointwise = values(x[1], x[1], 1, 1)
+
+    def body(b: Builder, x: Value) -> Value:
+        pads = {side: (0, 0, *changes.get(side, (1, 1))) for side in ("low", "high")}
+        attributes = convolution_attributes(pointwise.shape, **NOT_PADDED)
+        y = b.op("det.conv", x, b.constant(pointwise), **attributes)
+        if padding:
+            y = b.op("det.pad", y, b.constant(np.float32(padding)), mode="constant", **pads)
+            changes.update(NOT_PADDED)
+        return b.op("det.conv", y, b.constant(w), **convolution_attributes(w.shape, **changes))
+
+    return program({"x": TensorType(DType.F32, x)}, body)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "changes"),
+    [
+        pytest.param((1, 12, 5, 6), (36, 12, 3, 3), {}, marks=pytest.mark.slow),
+        ((N, 8, M, 5), (6, 4, 3, 2), {"group": 2, "low": (2, 1), "high": (0, 3)}),
+        pytest.param(
+            *((1, 3, 9, 9), (8, 3, 7, 7), {"low": (3, 3), "high": (2, 3), "strides": (2, 2)}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param((1, 8, 5, 8), (8, 1, 3, 3), {"group": 8}, marks=pytest.mark.slow),
+        ((1, 6, 5, 7), (6, 1, 3, 3), {"group": 6, "strides": (2, 1), "dilations": (1, 2)}),
+    ],
+)
+def test_padding_is_read_not_copied(
+    x: tuple[Any, ...], w: tuple[int, ...], changes: dict[str, Any]
+) -> None:
+    weights = values(*w)
+    weights.flat[::7] = np.inf  # padding is multiplied, too
+    module = padded_after(x, weights, **changes)
+    functions = [s["function"] for s in build_artifact(module, "cuda").plan["steps"]]
+    assert [f.partition("_")[2] for f in functions] == ["map", "contract", "contract", "map"]
+    assert len(build_artifact(module, "cpu").plan["steps"]) == 5
+    shape = tuple({N: 2, M: 6}.get(d, d) for d in x)
+    assert_on_gpu(module, {"x": values(*shape)})
+
+
+def test_other_padding_is_copied() -> None:
+    w = values(6, 4, 3, 3)
+    module = padded_after((1, 4, 5, 5), w, padding=1.5)
+    assert len(build_artifact(module, "cuda").plan["steps"]) == 6
+    assert_on_gpu(module, {"x": values(1, 4, 5, 5)})
+
+
+def test_a_padded_copy_that_others_read_stays() -> None:
+    w = values(6, 4, 3, 3)
+
+    def body(b: Builder, x: Value) -> list[Value]:
+        y = b.op("det.conv", x, b.constant(w), **convolution_attributes(w.shape, **NOT_PADDED))
+        sides = {"low": (0, 0, 1, 1), "high": (0, 0, 1, 1)}
+        z = b.op("det.pad", y, b.constant(np.float32(0)), mode="constant", **sides)
+        v = b.constant(values(4, 6, 3, 3))
+        return [b.op("det.conv", z, v, **convolution_attributes((4, 6, 3, 3), **NOT_PADDED)), z]
+
+    module = program({"x": TensorType(DType.F32, (1, 4, 6, 6))}, body)
+    assert_on_gpu(module, {"x": values(1, 4, 6, 6)})
+
+
 # Other dtypes
 
 
@@ -307,9 +373,9 @@ def test_nothing_is_spilled(tile: Tile, machine: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("ptxas") is None, reason="ptxas is not installed")
 @pytest.mark.parametrize("machine", ["sm_80", "sm_90"])
 def test_nothing_is_spilled_by_convolutions(machine: str, tmp_path: Path) -> None:
-    for shape in ((64, 64, 3, 3), (256, 64, 1, 1), (64, 3, 7, 7)):
-        w = np.ones(shape, np.float32)
-        code = build_artifact(constant_convolution((1, shape[1], 56, 56), w), "cuda").code
+    for channels, size in ((64, 56), (128, 28)):
+        w = np.ones((channels, channels, 3, 3), np.float32)
+        code = build_artifact(padded_after((1, channels, size, size), w), "cuda").code
         found = registers(code, machine, tmp_path)
         assert {spilled for _, spilled in found.values()} == {0}
         assert all(used <= 64 for name, (used, _) in found.items() if "contract" in name)

@@ -65,9 +65,7 @@ class _Depthwise:
             at = code.bind(channel * self.channel_step + number * self.emit.dim(self.tap_step))
             weight = self._loaded(code, self.w.array.load(at, lanes))
             for n, each in enumerate(sums):
-                x = self._loaded(
-                    code, self.x.array.load(self._source(first, n, tap, channel), lanes)
-                )
+                x = self._image(code, first, n, tap, channel)
                 each.store(code, i64(0), self.product.step(each.load(i64(0), lanes), x, weight))
         channels = tirx.Ramp(channel, i64(1), lanes) if lanes > 1 else channel
         for n, each in enumerate(sums):
@@ -80,11 +78,26 @@ class _Depthwise:
     def _loaded(self, code: Code, x: Expr) -> Expr:
         return code.keep(self.emit.cast(x, self.product.dtype))
 
-    def _source(self, first: list[Expr], n: int, tap: tuple[int, ...], channel: Expr) -> Expr:
-        """Where a tap of the ``n``-th place reads."""
+    def _image(
+        self, code: Code, first: list[Expr], n: int, tap: tuple[int, ...], channel: Expr
+    ) -> Expr:
+        """What a tap of the ``n``-th place reads: 0 where that is padding."""
         image, *places = first
-        attributes = self.root.attributes
-        steps = zip(places, attributes["strides"], tap, attributes["dilations"])
-        at = [place * stride + i * dilation for place, stride, i, dilation in steps]
-        at[-1] = at[-1] + n * attributes["strides"][-1]
-        return self.x.offset([image, *at, channel])
+        attributes, at, inside = self.root.attributes, [], None
+        for axis, place in enumerate(places):
+            last = axis == len(places) - 1
+            stride, low = attributes["strides"][axis], attributes["low"][axis]
+            step = tap[axis] * attributes["dilations"][axis] - low + n * stride * last
+            i = code.bind(place * stride + step)
+            if low or attributes["high"][axis]:
+                size = self.emit.dim(self.x.type.shape[1 + axis])
+                here = tirx.And(tirx.GE(i, i64(0)), tirx.LT(i, size))
+                inside = here if inside is None else tirx.And(inside, here)
+            at.append(i)
+        source = code.bind(self.x.offset([image, *at, channel]))
+        if inside is None:
+            return self._loaded(code, self.x.array.load(source, self.lanes))
+        source = code.bind(tirx.Select(inside, source, i64(0)))
+        x = self._loaded(code, self.x.array.load(source, self.lanes))
+        zero = self.emit.const(0, self.product.dtype)
+        return code.keep(self.emit.select(inside, x, zero))

@@ -18,6 +18,7 @@ from aivmc.ir.dims import Dim, ceil_div, product
 from aivmc.ir.types import DType
 
 _INTEGER_BLOCK = 512  # of k; any would do
+MOST_PADDED_TAPS = 63  # of a window: a row has a bit for each
 
 
 def has_schedule(root: Op) -> bool:
@@ -53,7 +54,7 @@ class Contraction(Protocol):
     lanes: int
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
-        """Where a row of A starts."""
+        """Where a row of A starts, as ``a`` takes it."""
 
     def column(self, code: Code, line: Expr, column: Expr) -> Expr:
         """Where a column of B starts."""
@@ -165,6 +166,7 @@ class Convolution(_Operands):
         whole = -(-self.columns // VECTOR) * VECTOR if groups == 1 else self.columns
         self.stride = whole if packed else 0  # weights that aren't packed have k fastest
         self.is_aligned = self.channels % self.group == 0
+        self.is_padded = any((*root.attributes["low"], *root.attributes["high"]))
         self.b_lanes, self.lanes = self.stride or 1, self.columns
         self.a_lanes = 1
         if self.is_aligned and (self.taps == 1 or self.group > 1):
@@ -173,10 +175,30 @@ class Convolution(_Operands):
         self.steps = [self.emit.dim(product(space[axis:])) for axis in range(len(space))]
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
+        """And, where there is padding, which taps of the window are inside: a bit for each."""
         batch, *places = delinearize(code, self.emit, row, self.places)
-        strides = self.root.attributes["strides"]
-        start = batch * self.steps[0] + line * self.channels
-        return code.bind(start + self._offset([p * s for p, s in zip(places, strides)]))
+        attributes = self.root.attributes
+        at = [
+            code.bind(place * stride - low)
+            for place, stride, low in zip(places, attributes["strides"], attributes["low"])
+        ]
+        start = code.bind(batch * self.steps[0] + line * self.channels + self._offset(at))
+        return (start, self._inside(code, at)) if self.is_padded else start
+
+    def _inside(self, code: Code, at: Sequence[Expr]) -> Expr:
+        """The taps inside of the window that starts ``at`` a place."""
+        bits, taps = i64(1), 1
+        image = self.tensors[0].type.shape
+        for axis in reversed(range(len(at))):
+            size, dilation = self.emit.dim(image[1 + axis]), self.root.attributes["dilations"][axis]
+            found: Expr = i64(0)
+            for i in range(self.window[axis]):
+                place = at[axis] + i * dilation
+                here = tirx.And(tirx.GE(place, i64(0)), tirx.LT(place, size))
+                these = tirx.Select(here, tirx.shift_left(bits, i64(i * taps)), i64(0))
+                found = code.keep(tirx.bitwise_or(found, these))  # TVM would repeat it
+            bits, taps = found, taps * self.window[axis]
+        return bits
 
     def column(self, code: Code, line: Expr, column: Expr) -> Expr:
         if self.stride:
@@ -190,7 +212,17 @@ class Convolution(_Operands):
         dilations = self.root.attributes["dilations"]
         places = delinearize(code, self.emit, tap, self.window)
         offset = self._offset([p * d for p, d in zip(places, dilations)])
-        at = start + (offset + channel * self.group)
+        first, bits = start if self.is_padded else (start, None)
+        at = code.bind(first + (offset + channel * self.group))
+        if bits is None:
+            return self._load_steps(code, at, channel, lanes)
+        bit = code.keep(tirx.bitwise_and(tirx.shift_right(bits, tap), i64(1)))
+        inside = tirx.EQ(bit, i64(1))
+        at = code.bind(tirx.Select(inside, at, i64(0)))
+        x = code.keep(self._load_steps(code, at, channel, lanes))
+        return self.emit.select(inside, x, self.emit.const(0, self.product.dtype))
+
+    def _load_steps(self, code: Code, at: Expr, channel: Expr, lanes: int) -> Expr:
         if self.is_aligned:
             return self.load(code, 0, at, lanes)
         return self.load_bytes(code, at, self.channels - channel * self.group)
