@@ -241,7 +241,8 @@ def padded_after(x: tuple[Any, ...], w: Array, padding: float = 0, **changes: An
     ("x", "w", "changes"),
     [
         pytest.param((1, 12, 5, 6), (36, 12, 3, 3), {}, marks=pytest.mark.slow),
-        ((N, 8, M, 5), (6, 4, 3, 2), {"group": 2, "low": (2, 1), "high": (0, 3)}),
+        ((1, 8, 4, 5), (6, 4, 3, 2), {"group": 2, "low": (2, 1), "high": (0, 3)}),
+        pytest.param((N, 4, M, 5), (6, 4, 3, 3), {"strides": (2, 2)}, marks=pytest.mark.slow),
         pytest.param(
             *((1, 3, 9, 9), (8, 3, 7, 7), {"low": (3, 3), "high": (2, 3), "strides": (2, 2)}),
             marks=pytest.mark.slow,
@@ -263,6 +264,7 @@ def test_padding_is_read_not_copied(
     assert_on_gpu(module, {"x": values(*shape)})
 
 
+@pytest.mark.slow
 def test_other_padding_is_copied() -> None:
     w = values(6, 4, 3, 3)
     module = padded_after((1, 4, 5, 5), w, padding=1.5)
@@ -275,7 +277,7 @@ def test_a_padded_copy_that_others_read_stays() -> None:
 
     def body(b: Builder, x: Value) -> list[Value]:
         y = b.op("det.conv", x, b.constant(w), **convolution_attributes(w.shape, **NOT_PADDED))
-        sides = {"low": (0, 0, 1, 1), "high": (0, 0, 1, 1)}
+        sides: dict[str, Any] = {"low": (0, 0, 1, 1), "high": (0, 0, 1, 1)}
         z = b.op("det.pad", y, b.constant(np.float32(0)), mode="constant", **sides)
         v = b.constant(values(4, 6, 3, 3))
         return [b.op("det.conv", z, v, **convolution_attributes((4, 6, 3, 3), **NOT_PADDED)), z]
@@ -287,7 +289,7 @@ def test_a_padded_copy_that_others_read_stays() -> None:
 # Other dtypes
 
 
-@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16])
+@pytest.mark.parametrize("dtype", [DType.F16, pytest.param(DType.BF16, marks=pytest.mark.slow)])
 def test_narrow_floats(dtype: DType) -> None:
     w = floats(dtype, 40, 36)
     assert_on_gpu(constant_matmul((34, 40), w), {"x": floats(dtype, 34, 40)})
@@ -295,10 +297,12 @@ def test_narrow_floats(dtype: DType) -> None:
     assert_on_gpu(constant_convolution((1, 8, 6, 6), w), {"x": floats(dtype, 1, 8, 6, 6)})
 
 
-SLOW = [pytest.param(t, marks=pytest.mark.slow) for t in (DType.U8, DType.I16, DType.I32)]
+SLOW = [
+    pytest.param(t, marks=pytest.mark.slow) for t in (DType.U8, DType.I16, DType.I32, DType.U32)
+]
 
 
-@pytest.mark.parametrize("dtype", [DType.I8, DType.U32, *SLOW])
+@pytest.mark.parametrize("dtype", [DType.I8, *SLOW])
 def test_integers(dtype: DType) -> None:
     for m, k, n in ((34, 40, 36), (3, 600, 30)):
         module = constant_matmul((m, k), integers(dtype, k, n))
