@@ -202,6 +202,8 @@ class _KernelParser:
         elif self.parser.accept(".maxntid"):
             x, y, z = self._sizes()
             self.most_threads = x * y * z
+        elif self.parser.accept(".maxnreg"):
+            self.parser.number("a number of registers", 16, 255)
         elif self.parser.accept(".minnctapersm"):
             self.parser.number("a number of blocks", 1, 32)
         else:

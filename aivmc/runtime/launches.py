@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.runtime.errors import NodeError
 from aivmc.runtime.plan import Plan
 
 _MOST_BLOCKS = (1 << 31) - 1
@@ -30,8 +31,12 @@ class Launch:
 
     def blocks(self, tasks: int, scratch: int) -> int:
         """How many are launched for so many tasks; each thread that has scratch memory has
-        ``scratch`` bytes."""
+        ``scratch`` bytes. ``NodeError`` where no GPU takes so many."""
         if not self.has_scratch:
+            if tasks > _MOST_BLOCKS:
+                raise NodeError(
+                    f"{self.function} needs {tasks} blocks; a launch has {_MOST_BLOCKS}"
+                )
             return tasks
         most = _MOST_BLOCKS
         if scratch:

@@ -39,6 +39,9 @@ class CodeTarget(Protocol):
     @property
     def permute(self) -> str: ...
 
+    @property
+    def has_dot_products(self) -> bool: ...
+
 
 CODE_OPTIONS = {"opt": 3, "reloc": "pic", "codemodel": "default"}
 """What LLVM's code generator is told beside the target."""

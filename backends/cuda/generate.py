@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
 from aivmc.backends.cpu.audit import AuditReport, audit_ir
 from aivmc.backends.cpu.llvm import compile_functions
+from aivmc.backends.cpu.lower import contraction
 from aivmc.backends.cuda.lower import GpuFunction, lower
+from aivmc.backends.cuda.padding import FoldPadding
 from aivmc.backends.cuda.ptx import emit_ptx
+from aivmc.backends.cuda.schedules.packing import packing
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Program, Step, lower_module
 from aivmc.ir.core import Module, Op
@@ -28,10 +31,10 @@ class _Lowering:
 
     def lower(self, name: str, op: Op, symbols: Iterable[str], packed: bool) -> GpuFunction:
         _check_parameters(op, list(symbols))
-        return lower(name, op, symbols, self.target)
+        return lower(name, op, symbols, self.target, packed)
 
     def packing(self, op: Op, digest: str) -> Packing | None:
-        return None
+        return packing(contraction(op), digest, self.target)
 
 
 def generate(module: Module, target: CudaTarget, progress: Progress) -> Generated:
@@ -39,7 +42,7 @@ def generate(module: Module, target: CudaTarget, progress: Progress) -> Generate
 
     ``UnsupportedError`` names what can't be.
     """
-    program = lower_module(module, _Lowering(target))
+    program = lower_module(FoldPadding().run(module), _Lowering(target))
     functions = list(_functions(program, target, progress))
     admitted = emit_ptx(functions, target)
     audit = {
@@ -57,12 +60,12 @@ def generate(module: Module, target: CudaTarget, progress: Progress) -> Generate
         constants={},
         packed={},
     )
-    return Generated(artifact, ())
+    return Generated(artifact, tuple(program.packings))
 
 
 def llvm_text(module: Module, target: CudaTarget) -> str:
     """The audited LLVM IR of a kernel-stage program's code, to read."""
-    program = lower_module(module, _Lowering(target))
+    program = lower_module(FoldPadding().run(module), _Lowering(target))
     return "\n".join(ir for _, ir in _functions(program, target, lambda *_: None))
 
 

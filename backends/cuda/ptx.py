@@ -135,8 +135,11 @@ def _with_entry(function: GpuFunction, text: str) -> str:
     if function.shared:
         attributes = "nounwind willreturn speculatable memory(none)"
         internal += f"declare ptr @{function.name}.place() {attributes}\n"
+    attributes = f'"nvvm.reqntid"="{function.threads},1,1"'
+    if function.registers:
+        attributes += f' "nvvm.maxnreg"="{function.registers}"'
     return f"""{internal}
-define ptx_kernel void @{function.name}({listed}) "nvvm.reqntid"="{function.threads},1,1" {{
+define ptx_kernel void @{function.name}({listed}) {attributes} {{
 entry:
   %tid = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
   %ctaid = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()

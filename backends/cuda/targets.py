@@ -29,6 +29,11 @@ class CudaTarget:
     lacks: tuple[str, ...] = ("bytes",)
     permute: str = ""
 
+    @property
+    def has_dot_products(self) -> bool:
+        """Whether it has those of four bytes, ``dp4a``."""
+        return int(self.cpu.removeprefix("sm_").rstrip("af")) >= 61
+
 
 def _target(gpu: str) -> CudaTarget:
     return CudaTarget(

@@ -133,6 +133,7 @@ REFUSED = {
         "more than 1024 threads",
     ),
     "no threads": (module(kernel(lines("ret"), block=".reqntid 0")), "must be 1 to 1024"),
+    "few registers": (module(kernel(lines("ret"), block=".maxnreg 8")), "must be 16 to 255"),
     "a register twice": (module(kernel(lines(".reg .b32 %r3; ret"))), "'%r3' is already declared"),
     "a name without %": (module(kernel(lines(".reg .b32 x; ret"))), "starts with %"),
     "many registers": (module(kernel(lines(".reg .b32 %x<999999>; ret"))), "must be 1 to"),

@@ -6,23 +6,21 @@ whole of k, and what comes after the contraction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tvm import tirx
 
-from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, vector_index
+from aivmc.backends.cpu.code import LANES, Code, Kernel, vector_index
 from aivmc.backends.cpu.schedules.geometry import geometry_of
 from aivmc.backends.cpu.schedules.inner_product import InnerProduct, inner_product
 from aivmc.backends.cpu.schedules.tile import Operands, TileShape, choose_tile, compute_tile
 from aivmc.backends.cpu.targets import CpuTarget
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
-from aivmc.ir.core import Op, Value
+from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div
-from aivmc.ir.elementary import NAMES
 from aivmc.ir.types import DType
 
 _TASKS = 32  # at least, where there is that much to do
-_LIGHT = 24  # ops of an epilogue that is unrolled with its tile
 
 
 def lower_contract(kernel: Kernel, root: Op, target: CpuTarget, packed: bool) -> None:
@@ -47,9 +45,6 @@ class _Contraction:
         self.full = columns // LANES  # panels without a missing column
         bits = product.pieces * product.lanes * product.dtype.bits
         self.tile = choose_tile(target, geometry.rows, ceil_div(columns, LANES), bits)
-        region = geometry.epilogue.region
-        names = [op.name.removeprefix("det.") for op in region.ops]
-        self.heavy = len(names) > _LIGHT or any(n in NAMES for n in names)
         self.scratch, self.spare = kernel.scratch, i64(0)
         if not packed and columns % LANES != 0:
             self.scratch = kernel.scratch_as(self.b.dtype)
@@ -192,7 +187,7 @@ class _Contraction:
 
         operands = Operands(a, b)
         result = compute_tile(code, self.emit, width, geometry.chain, operands, product)
-        if self.heavy:
+        if geometry.epilogue.is_heavy:
             self._finish_in_loop(code, shape.panels == 0, width, line, row, first, result)
             return
         for r in range(width.rows):
@@ -248,12 +243,12 @@ class _Contraction:
         x = code.bind(x)
         column = code.bind(panel * LANES)
         if not partial:
-            self._store(code, [*outer, vector_index(column)], x)
+            self.geometry.epilogue.store(code, self.emit, [*outer, vector_index(column)], x)
             return
         # Lanes beyond the last column compute on that column's operands and are not stored.
         last = self.emit.dim(self.geometry.columns - 1)
         lanes = tirx.Min(vector_index(column), tirx.Broadcast(last, LANES))
-        for value, y in self._results(code, [*outer, lanes], x):
+        for value, y in self.geometry.epilogue.results(code, self.emit, [*outer, lanes], x):
             memory = self.geometry.epilogue.memory[value]
             row = code.array(LANES, value.tensor.dtype)
             row.store(code, i64(0), splat(y, LANES))
@@ -263,21 +258,6 @@ class _Contraction:
                     s, [*outer, s.bind(column + i)], row.load(i)
                 ),
             )
-
-    def _store(self, code: Code, index: list[Expr], x: Expr) -> None:
-        for value, y in self._results(code, index, x):
-            self.geometry.epilogue.memory[value].store(code, index, y)
-
-    def _results(self, code: Code, index: list[Expr], x: Expr) -> list[tuple[Value, Expr]]:
-        """What the epilogue makes of ``x``, the contraction's result at ``index``."""
-        epilogue = self.geometry.epilogue
-        result, *operands = epilogue.region.arguments
-        known: dict[Value, Callable[[Sequence[Expr]], Expr]] = {
-            v: epilogue.memory[v].load for v in operands
-        }
-        known[result] = lambda _: x
-        elements = Elements(code, self.emit, epilogue.region, known)
-        return [(v, elements.at(v, index)) for v in epilogue.region.terminator.operands]
 
     def _fill_spare(self, code: Code, b_start: Expr, panel: Expr) -> None:
         """Copy the last columns of an activation into scratch memory, as a whole panel."""

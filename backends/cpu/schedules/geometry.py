@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from aivmc.backends.artifact import Packing
-from aivmc.backends.cpu.code import LANES, Code, Kernel, Tensor, delinearize
+from aivmc.backends.cpu.code import LANES, Code, Elements, Kernel, Tensor, delinearize
 from aivmc.backends.cpu.schedules.collapse import axis_groups, collapse_region
 from aivmc.backends.cpu.schedules.inner_product import GROUP, PACKED_INTEGERS
 from aivmc.backends.cpu.schedules.tile import Chain
-from aivmc.backends.tir_emit import Expr, i64
+from aivmc.backends.tir_emit import Expr, TirEmit, i64
 from aivmc.ir.core import Op, Region, Value
 from aivmc.ir.dims import Dim, ceil_div, product
+from aivmc.ir.elementary import NAMES
 from aivmc.ir.types import DType
+
+_LIGHT = 24  # ops of an epilogue that is unrolled
 
 Offset = Callable[[Code, Expr, Expr], Expr]  # of an element, for a line and a row
 
@@ -89,6 +92,29 @@ class Epilogue:
     memory: dict[Value, Tensor]
     outer: Callable[[Code, Expr, Expr], list[Expr]]  # index of a result without its column
 
+    def results(
+        self, code: Code, emit: TirEmit, index: list[Expr], x: Expr
+    ) -> list[tuple[Value, Expr]]:
+        """What it makes of ``x``, the contraction's result at ``index``."""
+        result, *operands = self.region.arguments
+        known: dict[Value, Callable[[Sequence[Expr]], Expr]] = {
+            v: self.memory[v].load for v in operands
+        }
+        known[result] = lambda _: x
+        elements = Elements(code, emit, self.region, known)
+        return [(v, elements.at(v, index)) for v in self.region.terminator.operands]
+
+    def store(self, code: Code, emit: TirEmit, index: list[Expr], x: Expr) -> None:
+        """Store what it makes of ``x``."""
+        for value, y in self.results(code, emit, index, x):
+            self.memory[value].store(code, index, y)
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it is too long to be unrolled with a tile."""
+        names = [op.name.removeprefix("det.") for op in self.region.ops]
+        return len(names) > _LIGHT or any(n in NAMES for n in names)
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -124,7 +150,7 @@ def epilogue_of(region: Region, root: Op) -> Region:
     return Region((root.result, *others, *dict.fromkeys(shared)), ops)
 
 
-def _flattened(kernel: Kernel, root: Op) -> Epilogue:
+def flattened(kernel: Kernel, root: Op) -> Epilogue:
     """The epilogue over all rows as one line, as far as its operands allow."""
     region = epilogue_of(kernel.region, root)
     shape = root.result.tensor.shape
@@ -140,7 +166,7 @@ def _flattened(kernel: Kernel, root: Op) -> Epilogue:
     )
 
 
-def _by_lines(kernel: Kernel, root: Op) -> Epilogue:
+def by_lines(kernel: Kernel, root: Op) -> Epilogue:
     """The epilogue with lines over all but the last two axes."""
     region = epilogue_of(kernel.region, root)
     leading = root.result.tensor.shape[:-2]
@@ -165,7 +191,7 @@ def _matmul_packed(kernel: Kernel, root: Op, group: int) -> Geometry:
         b_start=lambda code, line: i64(0),
         b_panel=emit.dim(_whole(depth, group) * LANES),
         b_step=i64(LANES * group),
-        epilogue=_flattened(kernel, root),
+        epilogue=flattened(kernel, root),
         add_zero=False,
     )
 
@@ -174,7 +200,7 @@ def _matmul_batched(kernel: Kernel, root: Op) -> Geometry:
     """A matrix product of two activations: a line for each matrix, b read where it lies."""
     emit, shape = kernel.emit, root.result.tensor.shape
     depth, columns = root.operands[0].tensor.shape[-1], shape[-1]
-    a_matrix, b_matrix = (_matrix_offset(kernel, shape[:-2], v.tensor.shape) for v in root.operands)
+    a_matrix, b_matrix = (matrix_offset(kernel, shape[:-2], v.tensor.shape) for v in root.operands)
     return Geometry(
         lines=product(shape[:-2]),
         rows=shape[-2],
@@ -186,12 +212,12 @@ def _matmul_batched(kernel: Kernel, root: Op) -> Geometry:
         b_start=b_matrix,
         b_panel=i64(LANES),
         b_step=emit.dim(columns),
-        epilogue=_by_lines(kernel, root),
+        epilogue=by_lines(kernel, root),
         add_zero=False,
     )
 
 
-def _matrix_offset(
+def matrix_offset(
     kernel: Kernel, batch: Sequence[Dim], shape: Sequence[Dim]
 ) -> Callable[[Code, Expr], Expr]:
     """Where the matrix of a batch number starts in an operand of ``shape``."""
@@ -245,7 +271,7 @@ def _conv(kernel: Kernel, root: Op, group: int) -> Geometry:
         b_start=lambda code, line: i64(0),
         b_panel=emit.dim(_whole(w[1], group) * prod(window) * LANES),
         b_step=i64(LANES * group),
-        epilogue=_flattened(kernel, root) if flat else _by_lines(kernel, root),
+        epilogue=flattened(kernel, root) if flat else by_lines(kernel, root),
         add_zero=root.result.tensor.dtype.is_float,
     )
 

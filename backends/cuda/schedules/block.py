@@ -22,10 +22,12 @@ _ALIGNMENT = 16  # bytes, of each part of shared memory
 
 @dataclass(frozen=True)
 class Block:
-    """What a function needs whose tasks are done by blocks: threads, and bytes of shared memory."""
+    """What a function needs whose tasks are done by blocks: threads, bytes of shared memory, and
+    the most registers of a thread; 0 if that doesn't matter."""
 
     threads: int
     shared: int
+    registers: int = 0
 
 
 class Team:

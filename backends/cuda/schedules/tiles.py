@@ -1,231 +1,289 @@
 """Contractions by tiles in shared memory: a task is a tile of the result, a block of threads.
 
-Each thread has a register tile. Blocks of k are summed as docs/numerics.md, clauses 8 and 9, say:
-each accumulator runs over k in ascending order, so how k is cut into tiles changes nothing.
+Each thread has a register tile. Two buffers of shared memory take turns: while one is multiplied,
+what the next step needs is on its way to registers, and a step has one barrier. Blocks of k are
+summed as docs/numerics.md, clauses 8 and 9, say: each accumulator runs over k in ascending order,
+so how k is cut into steps changes nothing. Where the tiles are few, groups of threads take a block
+of k each, and the blocks' sums are added in ascending order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize
-from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
-from aivmc.ir.dims import Dim, ceil_div, product
-from aivmc.ir.types import DType, Shape
+from aivmc.backends.cuda.schedules.copies import Copies, Place
+from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of
+from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Tile
+from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
+from aivmc.ir.dims import ceil_div, product
+from aivmc.ir.types import Shape
 
-_SIDE = 16  # threads along each side of a tile
-THREADS = _SIDE * _SIDE
-_DEPTH = 8  # of a tile, along k
-_VECTOR = 4  # elements that a thread has side by side
-
-Index = list[Expr]
-
-
-class Contraction(Protocol):
-    """``rows`` by ``columns`` sums over k, for each of ``batch``; in f32.
-
-    k is summed in blocks of ``block``. ``a_lanes`` and ``b_lanes`` divide what can be loaded at
-    once, along k and along columns; ``lanes`` is what can be stored along columns.
-    """
-
-    batch: Shape
-    rows: Dim
-    columns: Dim
-    depth: Dim
-    block: int
-    a_lanes: int
-    b_lanes: int
-    lanes: int
-
-    def a(self, code: Code, batch: Index, row: Expr, k: Expr, lanes: int) -> Expr:
-        """Elements at ``row`` from ``k`` on."""
-
-    def b(self, code: Code, batch: Index, k: Expr, column: Expr, lanes: int) -> Expr:
-        """Elements at ``k`` from ``column`` on."""
-
-    def store(self, code: Code, batch: Index, row: Expr, column: Expr, total: Expr) -> None:
-        """Store what becomes of sums at ``row`` from ``column`` on."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A tile of ``side`` rows and columns, of which each thread has ``own`` by ``own``."""
-
-    side: int
-
-    @property
-    def own(self) -> int:
-        return self.side // _SIDE
-
-    @property
-    def share(self) -> int:
-        """How many elements of each operand's tile a thread loads."""
-        return _DEPTH * self.side // THREADS
-
-    @property
-    def shared_bytes(self) -> int:
-        return 2 * _DEPTH * self.side * 4
-
-    def place(self, thread: Expr, i: int) -> Expr:
-        """Which row or column of the tile is a thread's ``i``-th: vectors of neighbours, the
-        threads' vectors side by side."""
-        return thread * _VECTOR + (i // _VECTOR * _SIDE * _VECTOR + i % _VECTOR)
-
-
-def tile_for(rows: Dim, columns: Dim) -> Tile | None:
-    """The tile for a result of this size; None if most of it would be outside."""
-    least = min((d for d in (rows, columns) if isinstance(d, int)), default=64)
-    if least < 32:
-        return None
-    return Tile(128 if least >= 256 else 64)
+_WARP_DOWN, _WARP_ALONG = 4, 8  # threads of a warp, where a tile has as many
 
 
 def lower_tiles(kernel: Kernel, contraction: Contraction, tile: Tile) -> None:
     """Fill in the function of a ``kernel.contract``. ``kernel.scratch`` is shared memory, ``begin``
     the task and ``end`` the thread."""
-    across = ceil_div(contraction.rows, tile.side), ceil_div(contraction.columns, tile.side)
-    grid = (*contraction.batch, *across)
+    across = ceil_div(contraction.rows, tile.rows), ceil_div(contraction.columns, tile.columns)
+    grid = (contraction.lines, *across)
     kernel.tasks = product(grid)
-    _Tiles(kernel, contraction, tile).lower(grid)
+    _Tiles(kernel, contraction, tile, grid).lower()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A thread's vectors in an array: from ``first`` on, one every ``step`` elements."""
+
+    array: Array
+    first: Expr
+    step: int
+
+    def load(self, n: Expr | int) -> Expr:
+        return self.array.load(self.first + n * self.step, VECTOR)
+
+    def store(self, code: Code, n: int, x: Expr) -> None:
+        self.array.store(code, self.first + n * self.step, x)
 
 
 class _Tiles:
-    def __init__(self, kernel: Kernel, contraction: Contraction, tile: Tile) -> None:
-        self.emit, self.shared = kernel.emit, kernel.scratch
-        self.contraction, self.tile = contraction, tile
+    def __init__(self, kernel: Kernel, contraction: Contraction, tile: Tile, grid: Shape) -> None:
+        self.emit, self.contraction, self.tile = kernel.emit, contraction, tile
+        self.product = contraction.product
+        self.shared = kernel.scratch_as(self.product.dtype)
         code = self.code = kernel.code
-        self.chain, self.total = (code.array(tile.own**2, DType.F32) for _ in range(2))
-        self.begin = kernel.begin
+        self.line, down, along = delinearize(code, self.emit, kernel.begin, grid)
+        self.row = code.bind(down * tile.rows)
+        self.column = code.bind(along * tile.columns)
         self.thread = code.bind(tirx.max(kernel.end, i64(0)))
-        self.x = code.bind(remainder(self.thread, i64(_SIDE)))
-        self.y = code.bind(quotient(self.thread, i64(_SIDE)))
+        self.group = code.bind(quotient(self.thread, i64(tile.members)))
+        member = code.bind(remainder(self.thread, i64(tile.members)))
+        self.y, self.x = self._place(code, member)
+        place = Place(self.line, self.row, self.column, member)
+        self.copies = Copies(code, self.emit, contraction, tile, place)
+        self.vectors = tile.side**2 // VECTOR
+        registers = code.array(tile.side**2, self.product.dtype)
+        self.sums = Waiting(registers, i64(0), VECTOR)
+        # Integers may be summed in any order: they have blocks only for groups.
+        is_one = tile.groups == 1 and not self.product.dtype.is_float
+        self.block = 0 if is_one else contraction.block
+        self.blocks = blocks_of(contraction.depth, self.block)
+        self.rounds = ceil_div(self.blocks, tile.groups)
 
-    def lower(self, grid: Shape) -> None:
-        code, side = self.code, self.tile.side
-        *self.batch, down, along = delinearize(code, self.emit, self.begin, grid)
-        self.row, self.column = code.bind(down * side), code.bind(along * side)
-        self._fill(code, self.total, -0.0)
-        block, depth = i64(self.contraction.block), self.emit.dim(self.contraction.depth)
-        # One block at least: the sum of nothing is +0.
-        blocks = tirx.max(tirx.floordiv(depth + (block - 1), block), i64(1))
-        code.loop(code.bind(blocks), lambda scope, number: self._block(scope, number * block))
-        lanes = _VECTOR if self.contraction.lanes % _VECTOR == 0 else 1
-        for i in range(self.tile.own):
-            for j in range(0, self.tile.own, lanes):
-                self._store(code, i, j, lanes)
+    def _place(self, code: Code, member: Expr) -> tuple[Expr, Expr]:
+        """A thread's place in its tile: warps are nearly square, so that they read little."""
+        along = self.tile.along
+        if along % _WARP_ALONG or self.tile.down % _WARP_DOWN:
+            return code.bind(quotient(member, i64(along))), code.bind(remainder(member, i64(along)))
+        warp, lane = (f(member, i64(_WARP_DOWN * _WARP_ALONG)) for f in (quotient, remainder))
+        across = i64(along // _WARP_ALONG)
+        y = quotient(warp, across) * _WARP_DOWN + quotient(lane, i64(_WARP_ALONG))
+        x = remainder(warp, across) * _WARP_ALONG + remainder(lane, i64(_WARP_ALONG))
+        return code.bind(y), code.bind(x)
 
-    def _block(self, code: Code, first: Expr) -> None:
-        """One block of k, added to the total."""
-        first = code.bind(first)
-        depth = self.emit.dim(self.contraction.depth)
-        last = code.bind(tirx.min(first + self.contraction.block, depth))
-        self._fill(code, self.chain, 0.0)
-        # TVM can't tell that the last block is not empty.
-        count = code.bind(tirx.max(last - first, i64(0)))
-        whole = code.bind(quotient(count, i64(_DEPTH)))
-        code.loop(whole, lambda scope, n: self._step(scope, scope.bind(first + n * _DEPTH), last))
-        done = code.bind(first + whole * _DEPTH)
-        code.when(tirx.LT(done, last), lambda scope: self._rest(scope, done, last))
-        for n in range(self.tile.own**2):
-            total = self.emit.add(self.total.load(i64(n)), self.chain.load(i64(n)))
-            self.total.store(code, i64(n), total)
+    def lower(self) -> None:
+        code = self.code
+        if self.tile.groups > 1:
+            self._lower_groups()
+        elif self.rounds == 1:
+            self._prepare(code, i64(0), i64(0))
+            self._block(code, i64(0), i64(0))
+            self._finish(self.sums)
+        else:
+            total = self._total(code, self.tile.side**2)
+            self._fill(code, total, -0.0)
+            self._prepare(code, i64(0), i64(0))
+            # One block at least: the sum of nothing is +0.
+            count = code.bind(tirx.max(self.emit.dim(self.rounds), i64(1)))
+            code.loop(count, lambda scope, number: self._add_block(scope, number, total))
+            self._finish(total)
 
-    def _step(self, code: Code, k: Expr, last: Expr) -> None:
-        self._load(code, k, last)
-        for depth in range(_DEPTH):
-            self._multiply(code, i64(depth))
-        _barrier(code)
+    def _total(self, code: Code, size: int) -> Waiting:
+        """A thread's totals: in registers, or in shared memory."""
+        tile = self.tile
+        if tile.keeps_total or self.rounds == 1:
+            return Waiting(code.array(size, self.product.dtype), i64(0), VECTOR)
+        first = code.bind(self.thread * VECTOR + tile.total_at)
+        return Waiting(self.shared, first, VECTOR * tile.threads)
 
-    def _rest(self, code: Code, k: Expr, last: Expr) -> None:
-        """A tile that is not whole along k: only what is there is multiplied."""
-        self._load(code, k, last)
-        code.loop(code.bind(last - k), self._multiply)
-        _barrier(code)
+    def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
+        self._block(code, code.bind(number * self.block), i64(0))
+        for n in range(self.vectors):
+            total.store(code, n, self.emit.add(total.load(n), self.sums.load(n)))
 
-    def _load(self, code: Code, k: Expr, last: Expr) -> None:
-        """Both tiles, from k on, into shared memory; A transposed. What is outside is a copy of the
-        last row, column or k, and is not used."""
-        self._load_a(code, k, last)
-        self._load_b(code, k, last)
-        _barrier(code)
+    def _block(self, code: Code, first: Expr, base: Expr) -> None:
+        """Sums of the block of k from ``first`` on; at step ``base`` the buffers began to take
+        turns."""
+        self._fill(code, self.sums, 0.0)
 
-    def _load_a(self, code: Code, k: Expr, last: Expr) -> None:
-        side, share = self.tile.side, self.tile.share
-        lanes = share if self.contraction.a_lanes % share == 0 else 1
-        for i in range(0, share, lanes):
-            number = code.bind(self.thread * share + i)
-            row, depth = quotient(number, i64(_DEPTH)), code.bind(remainder(number, i64(_DEPTH)))
-            at = code.bind(self._clamp(self.row + row, self.contraction.rows))
-            from_k = code.bind(tirx.min(k + depth, last - lanes))
-            found = code.array(lanes, DType.F32)
-            x = self.contraction.a(code, self.batch, at, from_k, lanes)
-            found.store(code, i64(0), x)
-            for n in range(lanes):
-                self.shared.store(code, code.bind((depth + n) * side + row), found.load(i64(n)))
+        def step(scope: Code, number: Expr) -> None:
+            k = scope.bind(first + number * DEPTH)
+            following = scope.bind(k + DEPTH)
+            loaded = self.copies.load(scope, following)
+            self._multiply(scope, self._buffer(scope, k - base))
+            self.copies.store(scope, loaded, self.shared, self._buffer(scope, following - base))
+            barrier(scope)
 
-    def _load_b(self, code: Code, k: Expr, last: Expr) -> None:
-        side, share = self.tile.side, self.tile.share
-        lanes = share if self.contraction.b_lanes % share == 0 else 1
-        for i in range(0, share, lanes):
-            # Neighbouring threads take neighbours.
-            number = code.bind(self.thread * lanes + i * THREADS)
-            depth, column = quotient(number, i64(side)), code.bind(remainder(number, i64(side)))
-            from_k = code.bind(tirx.min(k + depth, last - 1))
-            at = code.bind(self._clamp(self.column + column, self.contraction.columns, lanes))
-            x = self.contraction.b(code, self.batch, from_k, at, lanes)
-            self.shared.store(code, code.bind(_DEPTH * side + depth * side + column), x)
+        code.loop(self._steps(code, first), step)
 
-    def _clamp(self, i: Expr, size: Dim, lanes: int = 1) -> Expr:
-        if isinstance(size, int) and size % self.tile.side == 0:
-            return i
-        return tirx.min(i, self.emit.dim(size) - lanes)
+    def _steps(self, code: Code, first: Expr) -> Expr:
+        """How many the block has that starts at ``first``."""
+        depth = self.contraction.depth
+        if self.tile.groups > 1:
+            return i64(self.block // DEPTH)
+        if self.rounds == 1:
+            return self.emit.dim(ceil_div(depth, DEPTH))
+        left = tirx.max(tirx.min(self.emit.dim(depth) - first, i64(self.block)), i64(0))
+        return code.bind(quotient(code.bind(left + (DEPTH - 1)), i64(DEPTH)))
 
-    def _multiply(self, code: Code, depth: Expr) -> None:
-        """One k of both tiles, for all of the thread's results."""
-        own, side = self.tile.own, self.tile.side
-        down = self._own(code, code.bind(depth * side), self.y)
-        along = self._own(code, code.bind(depth * side + _DEPTH * side), self.x)
-        for i in range(own):
-            for j in range(own):
-                n = i64(i * own + j)
-                a, b = down.load(i64(i)), along.load(i64(j))
-                self.chain.store(code, n, self.emit.fma(a, b, self.chain.load(n)))
+    def _prepare(self, code: Code, k: Expr, base: Expr) -> None:
+        """Fill the buffer of the first step."""
 
-    def _own(self, code: Code, start: Expr, thread: Expr) -> Array:
-        """What a thread needs of a line of a tile, which starts at ``start``."""
-        found = code.array(self.tile.own, DType.F32)
-        for i in range(0, self.tile.own, _VECTOR):
-            vector = self.shared.load(start + self.tile.place(thread, i), _VECTOR)
-            found.store(code, i64(i), vector)
+        def fill(scope: Code) -> None:
+            loaded = self.copies.load(scope, k)
+            self.copies.store(scope, loaded, self.shared, self._buffer(scope, k - base))
+            barrier(scope)
+
+        depth = self.contraction.depth
+        if isinstance(depth, int):
+            fill(code) if depth else None
+        else:
+            code.when(tirx.LT(i64(0), self.emit.dim(depth)), fill)
+
+    def _buffer(self, code: Code, steps: Expr) -> Expr:
+        """The group's buffer after so many steps."""
+        turn = remainder(quotient(code.bind(steps), i64(DEPTH)), i64(2))
+        return code.bind((self.group * 2 + turn) * self.tile.buffer)
+
+    def _multiply(self, code: Code, buffer: Expr) -> None:
+        """What is in a buffer, for all of the thread's sums."""
+        tile = self.tile
+        a = code.bind(buffer + tile.row(self.y, 0))
+        b = code.bind(buffer + tile.column(self.x, 0) + DEPTH * tile.a_row)
+        for k in range(DEPTH):
+            down = self._own(code, code.bind(a + k * tile.a_row), tile.down)
+            along = self._own(code, code.bind(b + k * tile.columns), tile.along)
+            for n in range(self.vectors):
+                i, j = divmod(n * VECTOR, tile.side)
+                x, y = splat(down.load(i64(i)), VECTOR), along.load(i64(j), VECTOR)
+                self.sums.store(code, n, self.product.step(self.sums.load(n), x, y))
+
+    def _own(self, code: Code, start: Expr, threads: int) -> Array:
+        """What a thread needs of one k of a tile."""
+        found = code.array(self.tile.side, self.product.dtype)
+        for i in range(0, self.tile.side, VECTOR):
+            found.store(code, i64(i), self.shared.load(code.bind(start + i * threads), VECTOR))
         return found
 
-    def _fill(self, code: Code, array: Array, value: float) -> None:
-        for n in range(self.tile.own**2):
-            array.store(code, i64(n), self.emit.const(value, DType.F32))
+    def _fill(self, code: Code, waiting: Waiting, value: float) -> None:
+        x = splat(self.emit.const(value, self.product.dtype), VECTOR)
+        for n in range(self.vectors):
+            waiting.store(code, n, x)
 
-    def _store(self, code: Code, i: int, j: int, lanes: int) -> None:
-        """Results of a row of the thread, from the ``j``-th column on."""
-        row = code.bind(self.row + self.tile.place(self.y, i))
-        column = code.bind(self.column + self.tile.place(self.x, j))
-        inside = tirx.And(
-            tirx.LT(row, self.emit.dim(self.contraction.rows)),
-            tirx.LT(column, self.emit.dim(self.contraction.columns)),
-        )
-        total = self.total.load(i64(i * self.tile.own + j), lanes)
-        code.when(
-            inside, lambda scope: self.contraction.store(scope, self.batch, row, column, total)
-        )
+    # Results
+
+    def _finish(self, total: Waiting) -> None:
+        """Store what becomes of the thread's results: by a loop, if that is long."""
+        code, across = self.code, self.tile.side // VECTOR
+        if not self.contraction.epilogue.is_heavy:
+            for n in range(self.vectors):
+                row = self.tile.row(self.y, n // across)
+                column = self.tile.column(self.x, n % across * VECTOR)
+                self._store(code, row, column, total.load(n))
+            return
+        if total.array is not self.shared:  # a loop can't tell registers apart
+            size = VECTOR * self.vectors
+            local = Waiting(code.array(size, self.product.dtype), i64(0), VECTOR)
+            for n in range(self.vectors):
+                local.store(code, n, total.load(n))
+            total = local
+
+        def one(scope: Code, number: Expr) -> None:
+            i, j = (scope.bind(f(number, i64(across))) for f in (quotient, remainder))
+            row, column = self.tile.row(self.y, i), self.tile.column(self.x, j * VECTOR)
+            self._store(scope, scope.bind(row), scope.bind(column), total.load(number))
+
+        code.loop(self.vectors, one)
+
+    def _store(self, code: Code, row: Expr, column: Expr, sums: Expr) -> None:
+        """Store a vector of results, of which those outside are left out."""
+        contraction = self.contraction
+        lanes = VECTOR if contraction.lanes % VECTOR == 0 else 1
+        row, column = code.bind(self.row + row), code.bind(self.column + column)
+        own = code.array(VECTOR, self.product.dtype)
+        own.store(code, i64(0), sums)
+        for n in range(0, VECTOR, lanes):
+            at = code.bind(column + n)
+            inside = tirx.And(
+                tirx.LT(row, self.emit.dim(contraction.rows)),
+                tirx.LT(at, self.emit.dim(contraction.columns)),
+            )
+            x = own.load(i64(n), lanes)
+            place = {"line": self.line, "row": row, "column": at}
+            code.when(inside, partial(contraction.store, **place, sums=x))
+
+    # Groups
+
+    def _lower_groups(self) -> None:
+        """A block of k for each group of threads, and again, where there are more blocks."""
+        code, tile = self.code, self.tile
+        total = self._total(code, VECTOR * tile.share)
+        nothing = splat(self.emit.const(-0.0, self.product.dtype), VECTOR)
+        self._share(code, lambda n, vector: partial(total.store, n=n, x=nothing))
+
+        def one(scope: Code, number: Expr) -> None:
+            first = scope.bind((number * tile.groups + self.group) * self.block)
+            self._prepare(scope, first, first)
+            self._block(scope, first, first)
+            self._show_sums(scope)
+            add = partial(self._add_groups, total=total, number=number)
+            self._share(scope, lambda n, vector: partial(add, n=n, vector=vector))
+            barrier(scope)
+
+        def finish(scope: Code, n: int, vector: Expr) -> None:
+            across = i64(tile.columns // VECTOR)
+            row, column = quotient(vector, across), remainder(vector, across) * VECTOR
+            self._store(scope, scope.bind(row), scope.bind(column), total.load(n))
+
+        code.loop(self.rounds, one)
+        self._share(code, lambda n, vector: partial(finish, n=n, vector=vector))
+
+    def _share(self, code: Code, body: Callable[[int, Expr], Callable[[Code], None]]) -> None:
+        """``body`` for each vector of the tile that is this thread's among those of all groups."""
+        tile = self.tile
+        for n in range(tile.share):
+            vector = code.bind(self.thread + n * tile.threads)
+            code.when(tirx.LT(vector, i64(tile.size // VECTOR)), body(n, vector))
+
+    def _show_sums(self, code: Code) -> None:
+        """Put all groups' sums where any thread can read them: in the place of the buffers."""
+        tile, across = self.tile, self.tile.side // VECTOR
+        base = code.bind(self.group * tile.size)
+        for n in range(self.vectors):
+            row = tile.row(self.y, n // across)
+            column = tile.column(self.x, n % across * VECTOR)
+            at = code.bind(base + row * tile.columns + column)
+            self.shared.store(code, at, self.sums.load(n))
+        barrier(code)
+
+    def _add_groups(self, code: Code, total: Waiting, number: Expr, n: int, vector: Expr) -> None:
+        """Add what there is of a round's blocks to a vector of totals, in ascending order."""
+        tile, blocks = self.tile, self.emit.dim(self.blocks)
+
+        def add(scope: Code, group: int) -> None:
+            sums = self.shared.load(scope.bind(vector * VECTOR + group * tile.size), VECTOR)
+            total.store(scope, n, self.emit.add(total.load(n), sums))
+
+        for group in range(tile.groups):
+            there = tirx.LT(number * tile.groups + group, blocks)
+            code.when(there, partial(add, group=group))
 
 
-def neighbours(first: Expr, lanes: int) -> Expr:
-    """The index of so many elements from ``first`` on."""
-    return tirx.Ramp(first, i64(1), lanes) if lanes > 1 else first
-
-
-def _barrier(code: Code) -> None:
+def barrier(code: Code) -> None:
     """All threads of the block meet here."""
     code.statements.append(
         tirx.Evaluate(

@@ -1,0 +1,385 @@
+"""GPU schedules of contractions: every tile gives the reference's bytes, and is as it should be."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from aivmc.backends.artifact import Artifact
+from aivmc.backends.build import build_artifact
+from aivmc.backends.cuda.schedules import contract
+from aivmc.backends.cuda.schedules.tile_shapes import TILES, Tile, tile_for
+from aivmc.ir.builder import Builder
+from aivmc.ir.core import Module, Value
+from aivmc.ir.dims import symbol
+from aivmc.ir.types import DType, TensorType
+from aivmc.ptx.parser import parse
+from aivmc.runtime.errors import NodeError
+from aivmc.runtime.launches import Launch
+from tests.backends.op_harness import Array, program
+from tests.backends.test_cuda import (
+    NOT_PADDED,
+    assert_on_gpu,
+    convolution,
+    convolution_attributes,
+    matmul,
+    values,
+)
+
+M, N = symbol("M"), symbol("N")
+_RANDOM = np.random.default_rng(12)
+
+
+@contextmanager
+def only(tile: Tile) -> Iterator[None]:
+    """All contractions by this tile."""
+    with patch.object(contract, "tile_for", lambda *_: tile):
+        yield
+
+
+def factors(a: tuple[int, ...], b: tuple[int, ...]) -> dict[str, Array]:
+    """Numbers whose sums round differently in any other order; infinities, NaN and their like where
+    they spoil a part of the results only; a row and a column whose products vanish, to -0."""
+    x, y = (_RANDOM.standard_normal(shape).astype(np.float32) for shape in (a, b))
+    for array in (x.reshape(-1, a[-1])[1:4], y[..., 1:4]):
+        array[:] = values(*array.shape)
+    x[..., -1, :], y[..., -1] = -1e-30, 1e-30
+    return {"a": x, "b": y}
+
+
+def integers(dtype: DType, *shape: int) -> Array:
+    info = np.iinfo(dtype.numpy)  # type: ignore[type-var]
+    x = _RANDOM.integers(info.min, info.max, shape, endpoint=True).astype(dtype.numpy)
+    return np.where(_RANDOM.random(shape) < 0.1, info.min, x).astype(dtype.numpy)
+
+
+def floats(dtype: DType, *shape: int) -> Array:
+    return values(*shape).astype(dtype.numpy)
+
+
+def constant_matmul(x: tuple[Any, ...], w: Array, **attributes: Any) -> Module:
+    block = 512 if w.dtype.kind not in "iu" else 0
+    types = {"x": TensorType(DType.of(w.dtype), x)}
+    return program(types, lambda b, x: b.op("det.matmul", x, b.constant(w), block=block))
+
+
+def constant_convolution(x: tuple[Any, ...], w: Array, **changes: Any) -> Module:
+    """Its weights are constant, so they are packed."""
+    attributes = convolution_attributes(w.shape, **changes)
+    if w.dtype.kind in "iu":
+        attributes["block"] = 0
+    types = {"x": TensorType(DType.of(w.dtype), x)}
+    return program(types, lambda b, x: b.op("det.conv", x, b.constant(w), **attributes))
+
+
+def threads_of(module: Module) -> list[tuple[int, int]]:
+    """Of a block, and its tasks, for each contraction."""
+    steps = build_artifact(module, "cuda").plan["steps"]
+    return [(s["threads"], s["tasks_per_block"]) for s in steps if "contract" in s["function"]]
+
+
+# Tiles
+
+SOME = (Tile(8, 8, 8), Tile(4, 16, 4, groups=4))
+ALL = (*TILES, Tile(8, 8, 8, 2), Tile(4, 16, 4, 4), Tile(8, 8, 4, 8), Tile(32, 4, 4, 2))
+EVERY = [t if t in SOME else pytest.param(t, marks=pytest.mark.slow) for t in ALL]
+
+
+@pytest.mark.parametrize("tile", EVERY, ids=str)
+def test_every_tile(tile: Tile) -> None:
+    """Parts of tiles in all directions, scalars and vectors, one block of k and several."""
+    rows, columns = tile.rows + 3, tile.columns + 4
+    depths = (520,) if tile.groups > 1 else (37, 520)
+    with only(tile):
+        for depth in depths:
+            a, b = (rows, depth), (depth, columns + depth % 2)
+            assert_on_gpu(matmul(a, b), factors(a, b))
+
+
+@pytest.mark.parametrize("depth", [528, 1025, 2600])
+def test_blocks_of_k_are_added_in_order(depth: int) -> None:
+    """Rounds of groups of which the last ones may have no block, or a shorter one."""
+    a, b = (5, depth), (depth, 36)
+    with only(Tile(8, 8, 4, groups=4)), patch.object(contract, "warps_for", lambda _: None):
+        assert_on_gpu(matmul(a, b), factors(a, b))
+
+
+def test_a_long_epilogue_is_a_loop() -> None:
+    def body(b: Builder, x: Value, y: Value) -> Value:
+        return b.op("det.tanh", b.op("det.matmul", x, y, block=512))
+
+    types = {"x": TensorType(DType.F32, (70, 520)), "y": TensorType(DType.F32, (520, 68))}
+    module = program(types, body)
+    for tile in (Tile(8, 8, 8), Tile(16, 16, 4)):
+        with only(tile):
+            code = build_artifact(module, "cuda").code
+            assert code.count(b"st.global") <= 4
+    with only(Tile(16, 16, 4)):
+        assert_on_gpu(module, {"x": values(70, 520), "y": values(520, 68)})
+
+
+def test_a_shape_gets_its_tile() -> None:
+    assert tile_for(1, 4096, 4096, 2).side == 8  # enough for all multiprocessors
+    assert tile_for(1, 4096, 16, 1).columns == 16
+    assert tile_for(1, 16, 4096, 1).rows == 16
+    assert tile_for(1, 128, 256, 8).groups == 8  # else most multiprocessors had nothing to do
+    assert tile_for(64, 1024, 1024, 8).groups == 1
+    assert tile_for(1, 128 * N, 1024, 1).side == 8
+
+
+def test_a_launch_has_no_more_blocks_than_a_gpu_takes() -> None:
+    tiles = Launch("k0_contract", (), (), threads=256, tasks_per_block=1)
+    assert tiles.blocks(2**31 - 1, scratch=0) == 2**31 - 1
+    with pytest.raises(NodeError, match="k0_contract needs 2147483648 blocks"):
+        tiles.blocks(2**31, scratch=0)
+
+
+# Few rows
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((1, 5), (5, 3)),
+        ((1, 1100), (1100, 70)),  # three blocks of k, two whole warps of columns and a part
+        ((2, 4, 520), (520, 33)),  # the rows of all of the batch
+        ((3, 2, 20), (3, 20, 40)),
+        ((7, 4700), (4700, 32)),  # more blocks than warps
+    ],
+)
+def test_few_rows(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    module = matmul(a, b)
+    blocks = -(-a[-1] // 512)
+    assert threads_of(module) == [(32 * min(blocks, 8), 1)]
+    assert_on_gpu(module, factors(a, b))
+
+
+def test_few_rows_by_constant_weights() -> None:
+    """Packed, for their rows are not whole vectors; and of a number that isn't known."""
+    w = values(600, 30)
+    assert_on_gpu(constant_matmul((3, 600), w), {"x": values(3, 600)})
+    inputs = [{"x": values(n, 600)} for n in (1, 40, 0)]
+    assert_on_gpu(constant_matmul((N, 600), w), *inputs)
+
+
+# Convolutions
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "changes"),
+    [
+        ((1, 40, 9, 7), (35, 40, 3, 3), {}),  # packed features are padded; two blocks of channels
+        ((1, 64, 6, 6), (66, 64, 1, 1), NOT_PADDED),
+        ((2, 12, 9, 7), (18, 6, 3, 3), {"group": 2, "strides": (2, 1), "dilations": (1, 2)}),
+    ],
+)
+def test_convolutions_with_packed_weights(
+    x: tuple[int, ...], w: tuple[int, ...], changes: dict[str, Any]
+) -> None:
+    assert_on_gpu(constant_convolution(x, values(*w), **changes), {"x": values(*x)})
+
+
+@pytest.mark.parametrize(
+    ("x", "channels", "changes"),
+    [
+        ((1, 8, 9, 8), 8, {}),
+        ((2, 6, 9, 7), 6, {"strides": (2, 2)}),
+        ((N, 4, M, 5), 4, {"dilations": (2, 1)}),
+    ],
+)
+def test_depthwise_convolutions(x: tuple[Any, ...], channels: int, changes: dict[str, Any]) -> None:
+    weights = values(channels, 1, 3, 3)
+    module = constant_convolution(x, weights, group=channels, **changes)
+    assert threads_of(module) == [(128, 128)]
+    shape = tuple({N: 2, M: 6}.get(d, d) for d in x)
+    assert_on_gpu(module, {"x": values(*shape)})
+    if all(isinstance(d, int) for d in x):
+        module = convolution(x, (channels, 1, 3, 3), group=channels, **changes)
+        assert_on_gpu(module, {"x": values(*x), "w": weights})
+
+
+def test_a_thread_has_several_places_of_a_depthwise_convolution() -> None:
+    with patch("aivmc.backends.cuda.schedules.depthwise._THREADS", 8):
+        module = constant_convolution((1, 8, 5, 8), values(8, 1, 3, 3), group=8)
+        text = build_artifact(module, "cuda").code.decode()
+        assert_on_gpu(module, {"x": values(1, 8, 5, 8)})
+    kernel = next(k for name, k in parse(text).kernels.items() if "contract" in name)
+    loads = [i for i in kernel.instructions if i.opcode == "ld.global.nc.v4.b32"]
+    assert len(loads) == 9 + 3 * 6  # the weights, and each place of the window of four once
+
+
+# Padding
+
+
+def padded_after(x: tuple[Any, ...], w: Array, padding: float = 0, **changes: Any) -> Module:
+    """A convolution of an activation, with its padding: a copy that CPUs make."""
+    pointwise = values(x[1], x[1], 1, 1)
+
+    def body(b: Builder, x: Value) -> Value:
+        pads = {side: (0, 0, *changes.get(side, (1, 1))) for side in ("low", "high")}
+        attributes = convolution_attributes(pointwise.shape, **NOT_PADDED)
+        y = b.op("det.conv", x, b.constant(pointwise), **attributes)
+        if padding:
+            y = b.op("det.pad", y, b.constant(np.float32(padding)), mode="constant", **pads)
+            changes.update(NOT_PADDED)
+        return b.op("det.conv", y, b.constant(w), **convolution_attributes(w.shape, **changes))
+
+    return program({"x": TensorType(DType.F32, x)}, body)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "changes"),
+    [
+        pytest.param((1, 12, 5, 6), (36, 12, 3, 3), {}, marks=pytest.mark.slow),
+        ((1, 8, 4, 5), (6, 4, 3, 2), {"group": 2, "low": (2, 1), "high": (0, 3)}),
+        pytest.param((N, 4, M, 5), (6, 4, 3, 3), {"strides": (2, 2)}, marks=pytest.mark.slow),
+        pytest.param(
+            *((1, 3, 9, 9), (8, 3, 7, 7), {"low": (3, 3), "high": (2, 3), "strides": (2, 2)}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param((1, 8, 5, 8), (8, 1, 3, 3), {"group": 8}, marks=pytest.mark.slow),
+        ((1, 6, 5, 7), (6, 1, 3, 3), {"group": 6, "strides": (2, 1), "dilations": (1, 2)}),
+    ],
+)
+def test_padding_is_read_not_copied(
+    x: tuple[Any, ...], w: tuple[int, ...], changes: dict[str, Any]
+) -> None:
+    weights = values(*w)
+    weights.flat[::7] = np.inf  # padding is multiplied, too
+    module = padded_after(x, weights, **changes)
+    functions = [s["function"] for s in build_artifact(module, "cuda").plan["steps"]]
+    assert [f.partition("_")[2] for f in functions] == ["map", "contract", "contract", "map"]
+    assert len(build_artifact(module, "cpu").plan["steps"]) == 5
+    shape = tuple({N: 2, M: 6}.get(d, d) for d in x)
+    assert_on_gpu(module, {"x": values(*shape)})
+
+
+@pytest.mark.slow
+def test_other_padding_is_copied() -> None:
+    w = values(6, 4, 3, 3)
+    module = padded_after((1, 4, 5, 5), w, padding=1.5)
+    assert len(build_artifact(module, "cuda").plan["steps"]) == 6
+    assert_on_gpu(module, {"x": values(1, 4, 5, 5)})
+
+
+def test_a_padded_copy_that_others_read_stays() -> None:
+    w = values(6, 4, 3, 3)
+
+    def body(b: Builder, x: Value) -> list[Value]:
+        y = b.op("det.conv", x, b.constant(w), **convolution_attributes(w.shape, **NOT_PADDED))
+        sides: dict[str, Any] = {"low": (0, 0, 1, 1), "high": (0, 0, 1, 1)}
+        z = b.op("det.pad", y, b.constant(np.float32(0)), mode="constant", **sides)
+        v = b.constant(values(4, 6, 3, 3))
+        return [b.op("det.conv", z, v, **convolution_attributes((4, 6, 3, 3), **NOT_PADDED)), z]
+
+    module = program({"x": TensorType(DType.F32, (1, 4, 6, 6))}, body)
+    assert_on_gpu(module, {"x": values(1, 4, 6, 6)})
+
+
+# Other dtypes
+
+
+@pytest.mark.parametrize("dtype", [DType.F16, pytest.param(DType.BF16, marks=pytest.mark.slow)])
+def test_narrow_floats(dtype: DType) -> None:
+    w = floats(dtype, 40, 36)
+    assert_on_gpu(constant_matmul((34, 40), w), {"x": floats(dtype, 34, 40)})
+    w = floats(dtype, 20, 8, 3, 3)
+    assert_on_gpu(constant_convolution((1, 8, 6, 6), w), {"x": floats(dtype, 1, 8, 6, 6)})
+
+
+SLOW = [
+    pytest.param(t, marks=pytest.mark.slow) for t in (DType.U8, DType.I16, DType.I32, DType.U32)
+]
+
+
+@pytest.mark.parametrize("dtype", [DType.I8, *SLOW])
+def test_integers(dtype: DType) -> None:
+    for m, k, n in ((34, 40, 36), (3, 600, 30)):
+        module = constant_matmul((m, k), integers(dtype, k, n))
+        assert threads_of(module)[0][1] == 1
+        assert_on_gpu(module, {"x": integers(dtype, m, k)})
+    w = integers(dtype, 20, 6, 3, 3)
+    assert_on_gpu(constant_convolution((1, 6, 6, 6), w), {"x": integers(dtype, 1, 6, 6, 6)})
+
+
+# What the code is like
+
+
+def counts(artifact: Artifact) -> Mapping[str, int]:
+    found: Mapping[str, int] = artifact.audit["ptx"]
+    return found
+
+
+def main_loop(text: str) -> list[str]:
+    """The opcodes of the block, without jumps, that has the most fused multiply-adds."""
+    (kernel,) = parse(text).kernels.values()
+    jumps = [n + 1 for n, i in enumerate(kernel.instructions) if i.opcode == "bra"]
+    starts = sorted({0, *kernel.labels.values(), *jumps, len(kernel.instructions)})
+    pieces = [[i.opcode for i in kernel.instructions[a:b]] for a, b in pairwise(starts)]
+    return max(pieces, key=lambda piece: piece.count("fma.rn.f32"))
+
+
+@pytest.mark.parametrize("tile", TILES, ids=str)
+def test_a_step_has_one_barrier_and_few_loads(tile: Tile) -> None:
+    """At least 8 fused multiply-adds for a load from shared memory, all of which are of vectors;
+    what the next step needs is loaded first."""
+    with only(tile):
+        artifact = build_artifact(matmul((256, 1024), (1024, 256)), "cuda")
+    loop = main_loop(artifact.code.decode())
+    loads = [opcode for opcode in loop if opcode.startswith("ld.shared")]
+    assert set(loads) == {"ld.shared.v4.b32"}
+    assert loop.count("fma.rn.f32") == tile.side**2 * 8 >= 8 * len(loads)
+    assert loop.count("bar.sync") == 1
+    from_global = [n for n, opcode in enumerate(loop) if opcode.startswith("ld.global")]
+    assert from_global and max(from_global) < loop.index("fma.rn.f32")
+    assert not any("local" in opcode for opcode in counts(artifact))
+    integer = [o for o in loop if o.split(".")[0] in ("add", "mul", "mad", "shl", "and", "min")]
+    assert len(integer) <= 40
+
+
+def registers(code: bytes, machine: str, folder: Path) -> dict[str, tuple[int, int]]:
+    """What ``ptxas`` says of each kernel: registers, and bytes that were spilled."""
+    (folder / "k.ptx").write_bytes(code)
+    command = ["ptxas", f"-arch={machine}", "-v", "k.ptx", "-o", "k.cubin"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    pattern = r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers"
+    found = re.findall(pattern, done.stderr, re.DOTALL)
+    return {name: (int(used), int(spilled)) for name, spilled, used in found}
+
+
+@pytest.mark.skipif(shutil.which("ptxas") is None, reason="ptxas is not installed")
+@pytest.mark.parametrize("machine", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("tile", EVERY, ids=str)
+def test_nothing_is_spilled(tile: Tile, machine: str, tmp_path: Path) -> None:
+    """And half of the threads that a multiprocessor has room for, 2048, have registers, or each has
+    8 by 8 sums."""
+    shapes = [((256, 1024), (1024, 256))]
+    if tile.groups == 1:
+        shapes.append(((70, 40), (40, 61)))
+    for a, b in shapes:
+        with only(tile):
+            code = build_artifact(matmul(a, b), "cuda").code
+        ((used, spilled),) = registers(code, machine, tmp_path).values()
+        assert spilled == 0
+        assert tile.side == 8 or used * 1024 <= 1 << 16
+
+
+@pytest.mark.skipif(shutil.which("ptxas") is None, reason="ptxas is not installed")
+@pytest.mark.parametrize("machine", ["sm_80", "sm_90"])
+def test_nothing_is_spilled_by_convolutions(machine: str, tmp_path: Path) -> None:
+    for channels, size in ((64, 56), (128, 28)):
+        w = np.ones((channels, channels, 3, 3), np.float32)
+        code = build_artifact(padded_after((1, channels, size, size), w), "cuda").code
+        found = registers(code, machine, tmp_path)
+        assert {spilled for _, spilled in found.values()} == {0}
+        assert all(used <= 64 for name, (used, _) in found.items() if "contract" in name)
