@@ -19,10 +19,9 @@ from aivmc.protocol.dispute import Round, check_comparable, first_difference
 from aivmc.protocol.execution import Session, Tensor, bind
 from aivmc.protocol.receipt import Receipt, read_receipt
 from aivmc.protocol.trace import Trace, leaf_digest, program_digest, read_trace
-from aivmc.ptx.gpus import required_gpu
 from aivmc.referee import Case, Operand
-from aivmc.runtime.environment import missing_features
-from aivmc.runtime.kernel import CPU, PTX_SIM
+from aivmc.runtime.errors import NodeError
+from aivmc.runtime.kernel import pick_local
 from aivmc.trust.errors import TrustError
 
 NAMES = ("A", "B")
@@ -151,17 +150,13 @@ class _Dispute:
         return values, outputs
 
     def _local_target(self) -> tuple[str, str]:
-        """A target of the program that the traces are of, and the device that runs it here: the
-        CPU, if there is code for it."""
+        """A target of the program that the traces are of, and the device that runs it here."""
         program, targets = self._traces[0].program, self._kernel.manifest.targets
-        same = [name for name in sorted(targets) if program_digest(self._kernel, name) == program]
-        for name in same:
-            if not missing_features(targets[name].requires):
-                return name, CPU
-        for name in same:
-            if required_gpu(targets[name].requires):
-                return name, PTX_SIM
-        raise AivmcError("this node runs no target of the traces' program, so it has no values")
+        same = {n: t for n, t in targets.items() if program_digest(self._kernel, n) == program}
+        try:
+            return pick_local(same)
+        except NodeError as error:
+            raise AivmcError(f"this node runs no target of the traces' program: {error}") from None
 
 
 def _print(receipts: Sequence[Receipt], rounds: Sequence[Round], verdict: Verdict) -> None:

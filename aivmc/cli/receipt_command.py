@@ -18,6 +18,7 @@ from aivmc.kernel_file.reader import KernelFile, open_kernel
 from aivmc.protocol.execution import Session, bind
 from aivmc.protocol.receipt import Receipt, read_receipt
 from aivmc.protocol.trace import read_trace
+from aivmc.runtime.kernel import pick_local
 from aivmc.trust.errors import TrustError
 from aivmc.trust.keys import read_public_key
 from aivmc.trust.sources import parse_request
@@ -109,7 +110,7 @@ def _against_files(receipt: Receipt, options: Options) -> Iterator[Result]:
 
 
 def _rerun(receipt: Receipt, kernel: KernelFile, arrays: dict[str, Array]) -> None:
-    with Session(kernel) as session:
+    with Session(kernel, *pick_local(kernel.manifest.targets)) as session:
         receipt.check_outputs(session.again(arrays, receipt.seed, receipt.proof))
 
 

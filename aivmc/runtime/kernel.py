@@ -194,6 +194,17 @@ def pick_gpu_target(
     return max(good, key=lambda name: (least[name], name))
 
 
+def pick_local(targets: Mapping[str, Target]) -> tuple[str, str]:
+    """A target that this node runs, and the device for it: the CPU where there is code for it, or
+    else ``ptx-sim``. ``NodeError`` as :func:`pick_target`."""
+    try:
+        return pick_target(targets), CPU
+    except NodeError:
+        if not any(required_gpu(t.requires) for t in targets.values()):
+            raise
+    return pick_gpu_target(targets), PTX_SIM
+
+
 def _asked(targets: Mapping[str, Target], wanted: str | None) -> Mapping[str, Target]:
     if wanted is None:
         return targets

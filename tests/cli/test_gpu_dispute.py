@@ -18,7 +18,7 @@ from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.launches import LaunchPlan
 from aivmc.trust.keys import PrivateKey, write_private_key
 from tests.cli.test_bisect import bisect, verdict
-from tests.cli.test_cli import X, good
+from tests.cli.test_cli import X, aivmc_cli, good
 from tests.small_model import small_model
 
 KEYS = {"cpu": PrivateKey(bytes(32)), "ptx-sim": PrivateKey(b"1" * 32)}
@@ -72,6 +72,12 @@ def test_a_gpu_that_computes_something_else_is_found(
     tell(tmp_path, "b", lambda text: changed(text, change))
     found = verdict(0 if leaf is None else 1, *bisect(tmp_path))["verdict"]
     assert (found["leaf"], found["wrong"]) == (leaf, [] if leaf is None else ["B"])
+    if only_gpus:
+        right = leaf is None
+        again = ("--kernel", tmp_path / "k.aivm", "--inputs", tmp_path / "in.npz", "--rerun")
+        told = aivmc_cli("receipt", "verify", tmp_path / "b.json", *again)
+        assert ("this node computes the same bits" in told.stdout) == right, told.stdout
+        assert told.exit_code == (0 if right else 1)
 
 
 def changed(text: str, change: Change) -> str:
