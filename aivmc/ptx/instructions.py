@@ -111,6 +111,11 @@ def _integer_arithmetic() -> Named:
     for kind in _SIGNED:
         for family in ("abs", "neg"):
             yield f"{family}.{kind}", _plain(family, kind, 1)
+    for a in ("u32", "s32"):
+        for b in ("u32", "s32"):
+            sum_ = Slot("source", "u32" if a == b == "u32" else "s32")
+            slots = (Slot("result", sum_.type), Slot("source", a), Slot("source", b), sum_)
+            yield f"dp4a.{a}.{b}", Form("dp4a", sum_.type, slots, gpu="sm_61")
 
 
 def _bits() -> Named:

@@ -121,6 +121,17 @@ def _mad(b: Builder, form: Form, x: str, y: str, z: str) -> str:
     return b.binary("add", bits, _mul(b, form, x, y), z)
 
 
+def _dp4a(b: Builder, form: Form, x: str, y: str, total: str) -> str:
+    """The sum and four products of bytes, each signed if its operand is, modulo 2^32."""
+    for i in range(4):
+        factors = []
+        for word, slot in zip((x, y), form.slots[1:3]):
+            byte = b.resize(b.binary("lshr", 32, word, 8 * i), 32, 8)
+            factors.append(b.resize(byte, 8, 32, slot.type[0] == "s"))
+        total = b.binary("add", 32, total, b.binary("mul", 32, *factors))
+    return total
+
+
 def _abs(b: Builder, form: Form, x: str) -> str:
     kind = f"i{BITS[form.type]}"
     return b.call(f"llvm.abs.{kind}", kind, (kind, x), ("i1", "false"))
@@ -306,6 +317,7 @@ SEMANTICS: dict[str, Semantics] = {
     "sub": _integer("sub"),
     "mul": _mul,
     "mad": _mad,
+    "dp4a": _dp4a,
     "div": _by_sign("sdiv", "udiv"),
     "rem": _by_sign("srem", "urem"),
     "min": _extreme("min"),

@@ -102,6 +102,7 @@ _KERNEL = _Rules(
         # Products of integers, summed modulo 2^32. (vpdpbusds, vpdpwssds and pmaddubsw saturate.)
         "llvm.x86.sse2.pmadd.wd llvm.x86.avx2.pmadd.wd llvm.x86.avx512.pmaddw.d.512 "
         "llvm.x86.avx512.vpdpbusd.512 llvm.x86.avx512.vpdpwssd.512 "
+        "llvm.nvvm.idp4a.s.s llvm.nvvm.idp4a.s.u llvm.nvvm.idp4a.u.s llvm.nvvm.idp4a.u.u "
         # Memory and hints.
         "llvm.memcpy llvm.memmove llvm.memset llvm.masked.load llvm.masked.store "
         "llvm.masked.gather llvm.masked.scatter llvm.vector.extract llvm.vector.insert "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from aivmc.ptx.gpus import OLDEST, VERSIONS
+from aivmc.ptx.gpus import OLDEST, VERSIONS, capability
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CudaTarget:
     @property
     def has_dot_products(self) -> bool:
         """Whether it has those of four bytes, ``dp4a``."""
-        return int(self.cpu.removeprefix("sm_").rstrip("af")) >= 61
+        return capability(self.cpu) >= (6, 1)
 
 
 def _target(gpu: str) -> CudaTarget:

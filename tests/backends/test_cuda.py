@@ -57,9 +57,9 @@ def run_on(device: Device, module: Module, inputs: Mapping[str, Array]) -> Mappi
     return outputs
 
 
-def assert_on_gpu(module: Module, *inputs: Mapping[str, Array]) -> None:
+def assert_on_gpu(module: Module, *inputs: Mapping[str, Array], target: str = "cuda") -> None:
     """In two orders of blocks and threads, with both conventions of NaN."""
-    artifact = build_artifact(module, "cuda")
+    artifact = build_artifact(module, target)
     for order, canonical_nan in ((0, True), (1, False)):
         kernel = loaded(module, artifact, Device(order, canonical_nan))
         for given in inputs:

@@ -312,6 +312,62 @@ def test_integers(dtype: DType) -> None:
     assert_on_gpu(constant_convolution((1, 6, 6, 6), w), {"x": integers(dtype, 1, 6, 6, 6)})
 
 
+# Words of bytes
+
+WORDS = "cuda:sm_61"
+
+
+def bytes_matmul(x: tuple[int, ...], w: Array) -> Module:
+    types = {"x": TensorType(DType.U8, x)}
+    return program(types, lambda b, x: b.op("det.matmul", x, b.constant(w), block=0))
+
+
+def bytes_convolution(x: tuple[int, ...], w: Array, **changes: Any) -> Module:
+    attributes = {**convolution_attributes(w.shape, **changes), "block": 0}
+    types = {"x": TensorType(DType.U8, x)}
+    return program(types, lambda b, x: b.op("det.conv", x, b.constant(w), **attributes))
+
+
+@pytest.mark.parametrize("dtype", [DType.I8, pytest.param(DType.U8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        ((34, 40), (40, 36)),
+        ((34, 39), (39, 34)),  # rows are not aligned, the last word is a part
+        ((3, 2602), (2602, 30)),  # few rows
+    ],
+)
+def test_products_of_bytes(x: tuple[int, ...], w: tuple[int, ...], dtype: DType) -> None:
+    module = bytes_matmul(x, integers(dtype, *w))
+    used = counts(build_artifact(module, WORDS))
+    assert used[f"dp4a.u32.{'s' if dtype.is_signed else 'u'}32"] and "mad.lo.s32" not in used
+    assert_on_gpu(module, {"x": integers(DType.U8, *x)}, target=WORDS)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "changes"),
+    [
+        ((1, 16, 6, 6), (36, 16, 3, 3), {}),  # vectors of words
+        ((1, 6, 6, 6), (18, 6, 3, 3), {"dilations": (2, 1)}),  # the last word of a place is a part
+        ((2, 8, 6, 6), (10, 4, 1, 3), {"group": 2, "strides": (2, 1)}),
+        ((1, 8, 5, 6), (8, 1, 3, 3), {"group": 8}),
+    ],
+)
+def test_convolutions_of_bytes(
+    x: tuple[int, ...], w: tuple[int, ...], changes: dict[str, Any]
+) -> None:
+    module = bytes_convolution(x, integers(DType.I8, *w), **changes)
+    used = counts(build_artifact(module, WORDS))
+    assert ("dp4a.u32.s32" in used) == (changes.get("group") != 8)
+    assert_on_gpu(module, {"x": integers(DType.U8, *x)}, target=WORDS)
+
+
+def test_a_sum_of_bytes_wraps() -> None:
+    x, w = np.full((1, 70000), 255, np.uint8), np.full((70000, 4), 127, np.int8)
+    w[:, 1], w[:, 2] = -128, 1
+    assert_on_gpu(bytes_matmul(x.shape, w), {"x": x}, target=WORDS)
+
+
 # What the code is like
 
 

@@ -253,6 +253,15 @@ def multiply(part: str, kind: str, a: int, b: int) -> int:
     return wrap(product >> bits if part == "hi" else product, bits)
 
 
+def dp4a(a_kind: str, b_kind: str, a: int, b: int, c: int) -> int:
+    """The ISA's loop."""
+    d = c
+    for i in range(4):
+        x, y = (word >> 8 * i & 0xFF for word in (a, b))
+        d += (signed(x, 8) if a_kind == "s32" else x) * (signed(y, 8) if b_kind == "s32" else y)
+    return wrap(d, 32)
+
+
 def divide(family: str, kind: str, a: int, b: int) -> int:
     """Truncated; the remainder has the dividend's sign."""
     x, y = integer(a, kind), integer(b, kind)
@@ -306,6 +315,7 @@ _OTHERS: dict[str, Callable[..., int]] = {
     "shf": lambda m, a, b, c: shf(m[0], m[1], a, b, c),
     "bfe": lambda m, a, b, c: bfe(m[-1], a, b, c),
     "bfi": lambda m, a, b, c, d: bfi(m[-1], a, b, c, d),
+    "dp4a": lambda m, a, b, c: dp4a(m[0], m[1], a, b, c),
     "prmt": lambda m, a, b, c: prmt(a, b, c),
     "popc": lambda m, a: bin(a).count("1"),
     "clz": lambda m, a: width(m[-1]) - a.bit_length(),
