@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -113,6 +114,7 @@ _DECLARED_PLACE = re.compile(r"^declare ptr @\w+\.place\(\).*\n", re.MULTILINE)
 def _with_shared_memory(module: Any, shared: Mapping[str, int]) -> Any:
     text = _DECLARED_PLACE.sub("", str(module))
     text = _PLACE.sub(r"addrspacecast ptr addrspace(3) @\1.shared to ptr", text)
+    text = _with_masked_counts(text)
     for name, size in shared.items():
         if f"@{name}.shared " not in text:  # LLVM has found nothing to share, of no elements
             continue
@@ -121,6 +123,24 @@ def _with_shared_memory(module: Any, shared: Mapping[str, int]) -> Any:
     module = llvm.parse_assembly(text)
     module.verify()
     return module
+
+
+# LLVM 22 makes one shift of "a shift if the count is less than 64, else 0", since PTX's gives 0
+# then. But PTX's takes 32 bits of the count, so counts of 2^32 and more would be others.
+_SHIFT = re.compile(
+    r"^(  \S+ = (?:shl|lshr)(?: nuw| nsw| exact)* (i64|<\d+ x i64>) .+), (%\S+)$", re.M
+)
+
+
+def _with_masked_counts(text: str) -> str:
+    """Shifts of 64 bits by a count that LLVM doesn't see to be the one that is compared."""
+    numbers = count()
+
+    def masked(match: re.Match[str]) -> str:
+        name, mask = f"%count.{next(numbers)}", "63" if match[2] == "i64" else "splat (i64 63)"
+        return f"  {name} = and {match[2]} {match[3]}, {mask}\n{match[1]}, {name}"
+
+    return _SHIFT.sub(masked, text)
 
 
 def _with_entry(function: GpuFunction, text: str) -> str:

@@ -85,6 +85,21 @@ def test_op_in_all_cases(op: str, symbolic: bool) -> None:
     assert_on_gpu(module, inputs)
 
 
+@pytest.mark.parametrize("op", ["det.shift_left", "det.shift_right"])
+@pytest.mark.parametrize("dtype", [DType.I64, DType.U64])
+def test_shifts_by_counts_of_more_than_32_bits(op: str, dtype: DType) -> None:
+    """LLVM would make them shifts by the low half of the count."""
+    counts = [0, 1, 63, 64, 65, 1 << 32, (1 << 32) + 1, 1 << 40, (1 << 63) - 1, 1 << 63, -1]
+    x = np.array([3, -5, 1 << 62], np.int64)[:, None] + np.zeros(len(counts), np.int64)
+    inputs = {
+        "x": x.astype(dtype.numpy),
+        "y": np.array([c % (1 << 64) for c in counts], np.uint64).astype(dtype.numpy),
+    }
+    types = {n: TensorType(dtype, a.shape) for n, a in inputs.items()}
+    module = program(types, lambda b, x, y: b.op(op, x, y))
+    assert_same(run_on(Device(), module, inputs), interpret(module, inputs), "cuda")
+
+
 # Matrix products
 
 
