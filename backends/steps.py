@@ -90,6 +90,10 @@ class Program:
             "symbols": list(self.module.symbols),
             "buffers": [[kind, which] for kind, which in self.buffers],
             "slots": [str(size) for size in self.memory.slots],
+            "readable": {
+                "inputs": [str(size) for size in self.memory.readable_inputs],
+                "slots": [str(size) for size in self.memory.readable_slots],
+            },
             "steps": steps,
             "scratch": str(scratch),
         }

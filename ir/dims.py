@@ -132,6 +132,11 @@ def product(dims: Iterable[Dim]) -> Dim:
     return total
 
 
+def product_of_some(dims: Iterable[Dim]) -> Dim:
+    """The product if each that is 0 were 1."""
+    return product(dim_max(dim, 1) for dim in dims)
+
+
 def floor_div(a: Dim, b: Dim) -> Dim:
     """``a // b`` for ``b > 0``, divided out where that is exact."""
     if isinstance(a, int) and isinstance(b, int):

@@ -2,16 +2,18 @@
 
 A kernel never writes memory that it reads: a slot is free again only after the last kernel that
 reads what is in it. Reshapes are views. With symbolic dims the same slots serve all sizes; only how
-large each is depends on them.
+large each is depends on them. A tensor without elements has memory, too: kernels read it, as if its
+empty axes had one element, and discard what they read (``ir/ops/_index.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from aivmc.ir.builder import Builder
 from aivmc.ir.core import Function, Module, Value
-from aivmc.ir.dims import Dim, dim_max, evaluate, symbols
+from aivmc.ir.dims import Dim, dim_max, evaluate, product, product_of_some, symbols
 from aivmc.ir.types import DType, TensorType
 
 _NOT_COMPUTED = ("det.constant", "det.stream_key")
@@ -29,16 +31,22 @@ class Buffer:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Every value's buffer, and the arena's slots in bytes."""
+    """Every value's buffer, and the arena's slots in bytes; and how many bytes of inputs and slots
+    must be there to be read, whatever is empty."""
 
     buffers: dict[Value, Buffer]
     slots: tuple[Dim, ...]
+    readable_inputs: tuple[Dim, ...]
+    readable_slots: tuple[Dim, ...]
 
 
 def plan_memory(module: Module) -> MemoryPlan:
     """Plan a kernel-stage module whose outputs are kernels' results, each its own."""
     main = module.main
     base = _bases(main)
+    readable: dict[Value, Dim] = dict.fromkeys(base.values(), 0)
+    for value, memory in base.items():
+        readable[memory] = dim_max(readable[memory], _bytes(value.tensor, product_of_some))
     last_use = {base[v]: i for i, op in enumerate(main.region.ops) for v in op.operands}
     outputs = {base[v]: i for i, v in enumerate(main.outputs)}
     buffers = {v: Buffer("input", i) for i, v in enumerate(main.inputs)}
@@ -50,13 +58,18 @@ def plan_memory(module: Module) -> MemoryPlan:
             buffers[op.result] = Buffer("stream", op.attributes["stream"])
         elif op.name != "det.reshape":
             for v in op.results:
-                buffers[v] = (
-                    Buffer("output", outputs[v])
-                    if v in outputs
-                    else Buffer("arena", slots.take(_bytes(v.tensor), last_use.get(v, number)))
-                )
+                if v in outputs:
+                    buffers[v] = Buffer("output", outputs[v])
+                    continue
+                slot = slots.take(_bytes(v.tensor), readable[v], last_use.get(v, number))
+                buffers[v] = Buffer("arena", slot)
         slots.release(number)
-    return MemoryPlan({v: buffers[base[v]] for v in base}, tuple(slots.sizes))
+    return MemoryPlan(
+        {v: buffers[base[v]] for v in base},
+        tuple(slots.sizes),
+        tuple(readable[v] for v in main.inputs),
+        tuple(slots.readable),
+    )
 
 
 def materialize_outputs(module: Module) -> Module:
@@ -95,8 +108,9 @@ def _bases(main: Function) -> dict[Value, Value]:
     return base
 
 
-def _bytes(type: TensorType) -> Dim:
-    return type.size * (1 if type.dtype is DType.BOOL else type.dtype.numpy.itemsize)
+def _bytes(type: TensorType, elements: Callable[[Iterable[Dim]], Dim] = product) -> Dim:
+    size = 1 if type.dtype is DType.BOOL else type.dtype.numpy.itemsize
+    return elements(type.shape) * size
 
 
 class _Slots:
@@ -104,9 +118,10 @@ class _Slots:
 
     def __init__(self) -> None:
         self.sizes: list[Dim] = []
+        self.readable: list[Dim] = []
         self._busy: dict[int, int] = {}  # slot -> last op that uses it
 
-    def take(self, size: Dim, until: int) -> int:
+    def take(self, size: Dim, readable: Dim, until: int) -> int:
         """The free slot that fits best: the smallest that is large enough, or else the largest,
         which grows."""
         free = [s for s in range(len(self.sizes)) if s not in self._busy]
@@ -114,9 +129,11 @@ class _Slots:
             wanted = _nominal(size)
             slot = min(free, key=lambda s: _misfit(_nominal(self.sizes[s]), wanted))
             self.sizes[slot] = dim_max(self.sizes[slot], size)
+            self.readable[slot] = dim_max(self.readable[slot], readable)
         else:
             slot = len(self.sizes)
             self.sizes.append(size)
+            self.readable.append(readable)
         self._busy[slot] = until
         return slot
 

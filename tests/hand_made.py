@@ -86,6 +86,7 @@ def artifact(target: str = "x86-64-v3") -> Artifact:
             "symbols": ["N"],
             "buffers": [["input", 0], ["arena", 0], ["constant", tensor_digest(W)], ["output", 0]],
             "slots": ["16*N"],
+            "readable": {"inputs": ["16*N"], "slots": ["16*N"]},
             "steps": [
                 {
                     "function": s.function,

@@ -171,7 +171,7 @@ class DeviceExecutor:
         plan = self._plan.plan
         sizes = plan.sizes(values)
         slots = [self._new(size) for size in plan.slot_bytes(values)]
-        own = {b: arrays[position].nbytes for b, position in self._requests.input_buffers}
+        own = {b: plan.input_bytes(i, values) for b, i in self._requests.input_buffers}
         own |= {output.buffer: output.bytes for output in outputs}
 
         def place(buffer: int, kind: str, which: int | str) -> int:

@@ -44,6 +44,7 @@ class _Bound:
     """All that doesn't change between runs on inputs of the same shapes."""
 
     buffers: tuple[int, ...]  # addresses; of inputs and outputs still 0
+    stand_ins: tuple[tuple[int, Array], ...]  # (buffer, memory) of inputs that have too little
     outputs: tuple[Output, ...]
     dims: tuple[int, ...]
     tasks: tuple[int, ...]
@@ -92,10 +93,12 @@ class Executor:
         with self._lock:
             bound = self._bound.get(shapes)
             if bound is None or len(inputs) != len(arrays):
-                bound = self._bind(inputs, shapes)
+                bound = self._bind(inputs, arrays)
             buffers = list(bound.buffers)
             for index, position in self._requests.input_buffers:
                 buffers[index] = arrays[position].ctypes.data
+            for index, memory in bound.stand_ins:
+                buffers[index] = memory.ctypes.data
             for index, key in keys:
                 buffers[index] = key.ctypes.data
             outputs = {}
@@ -139,10 +142,15 @@ class Executor:
             for step, (results, traced) in enumerate(zip(self._plan.results, self._plan.traced))
         ]
 
-    def _bind(self, inputs: Mapping[str, Any], shapes: Shapes) -> _Bound:
+    def _bind(self, inputs: Mapping[str, Any], arrays: Sequence[Array]) -> _Bound:
         """Check the shapes, and lay out memory for them."""
         values = self._requests.bind(inputs)
         sizes = self._plan.sizes(values)
+        readable = [
+            (buffer, self._plan.input_bytes(position, values), arrays[position].nbytes)
+            for buffer, position in self._requests.input_buffers
+        ]
+        stand_ins = tuple((buffer, _aligned(n)) for buffer, n, has in readable if n > has)
         if sizes.arena > len(self._arena):
             self._arena = np.empty(0, np.uint8)  # the old one first, so that both never coexist
             self._bound.clear()
@@ -155,10 +163,18 @@ class Executor:
         touched = sum(np.asarray(a).nbytes for a in inputs.values()) + self._constant_bytes
         touched += sizes.arena + sum(output.bytes for output in outputs)
         small = touched <= _SMALL or max(sizes.tasks, default=0) <= 1
-        bound = _Bound(tuple(buffers), outputs, sizes.dims, sizes.tasks, sizes.scratch, small)
+        bound = _Bound(
+            tuple(buffers),
+            stand_ins,
+            outputs,
+            sizes.dims,
+            sizes.tasks,
+            sizes.scratch,
+            small,
+        )
         if len(self._bound) >= _CACHED_SHAPES:
             del self._bound[next(iter(self._bound))]
-        self._bound[shapes] = bound
+        self._bound[tuple(a.shape for a in arrays)] = bound
         return bound
 
     def _address(self, kind: str, which: Any, arena: int, offsets: tuple[int, ...]) -> int:

@@ -40,7 +40,9 @@ class Result:
 class Plan:
     """``buffers`` says what each buffer number stands for: ``("input", i)``, ``("output", i)``,
     ``("constant", digest)``, ``("stream", number)`` or ``("arena", slot)``. ``results`` are those
-    of each step, ``traced`` says whether a trace names them. See docs/kernel-format.md."""
+    of each step, ``traced`` says whether a trace names them; ``readable_inputs`` and
+    ``readable_slots`` how many bytes code may read even if nothing is there. See
+    docs/kernel-format.md."""
 
     symbols: tuple[str, ...]
     buffers: tuple[tuple[str, int | str], ...]
@@ -49,12 +51,14 @@ class Plan:
     scratch: Dim
     results: tuple[tuple[Result, ...], ...]
     traced: tuple[bool, ...]
+    readable_inputs: tuple[Dim, ...]
+    readable_slots: tuple[Dim, ...]
 
     @staticmethod
     def from_json(data: Any) -> Plan:
         """``IntegrityError`` where ``data`` is no plan."""
         try:
-            return Plan(
+            plan = Plan(
                 tuple(map(str, data["symbols"])),
                 tuple((kind, which) for kind, which in data["buffers"]),
                 tuple(map(dims.parse, data["slots"])),
@@ -62,13 +66,27 @@ class Plan:
                 dims.parse(data["scratch"]),
                 tuple(map(_results, data["steps"])),
                 tuple(step["traced"] is True for step in data["steps"]),
+                tuple(map(dims.parse, data["readable"]["inputs"])),
+                tuple(map(dims.parse, data["readable"]["slots"])),
             )
+            if len(plan.slots) != len(plan.readable_slots):
+                raise ValueError("it doesn't say what is readable of each slot")
+            return plan
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IntegrityError(f"a plan is not valid: {error!r}") from None
 
     def slot_bytes(self, values: Mapping[str, int]) -> list[int]:
         """How large each slot of the arena is."""
-        return [_evaluate(d, values) for d in self.slots]
+        both = zip(self.slots, self.readable_slots, strict=True)
+        return [max(_evaluate(d, values) for d in slot) for slot in both]
+
+    def input_bytes(self, position: int, values: Mapping[str, int]) -> int:
+        """How long the memory of the input at this position must be. ``InputError`` where none is
+        so large."""
+        size = _evaluate(self.readable_inputs[position], values)
+        if size > _LARGEST:
+            raise InputError(f"inputs of these sizes need {size} bytes of memory")
+        return size
 
     def sizes(self, values: Mapping[str, int]) -> Sizes:
         """``InputError`` where no program of such sizes can run."""

@@ -102,6 +102,8 @@ def _resolve_buffers(
     for _, (kind, which) in numbered:
         if which not in counts.get(kind, ()):
             raise IntegrityError(f"the plan has a buffer for {kind} {which}, which isn't there")
+    if len(plan.readable_inputs) != len(signature.inputs):
+        raise IntegrityError("the plan doesn't say what is readable of each input")
     inputs = [(i, int(which)) for i, (kind, which) in numbered if kind == "input"]
     outputs = {int(which): i for i, (kind, which) in numbered if kind == "output"}
     if len(outputs) != len(signature.outputs):

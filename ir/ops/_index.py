@@ -1,7 +1,8 @@
 """Index arithmetic that several movement ops share.
 
 A load is never out of bounds, whatever branch it stands in: both branches of a select are
-evaluated. A tensor without elements reads as zero: what is loaded from it is discarded.
+evaluated. A tensor without elements reads as zero: what is loaded from it is discarded. It has the
+memory for that, as if the axes that are empty had one element.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def load_or_zero(
 ) -> Scalar:
     """The operand's element at ``index``, or zero if it has no elements at run time."""
     size = product(type.shape)
+    if size == 0:
+        return zero(emit, type.dtype)
     value = load(operand, index)
     if isinstance(size, int):
         return value

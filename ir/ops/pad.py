@@ -70,6 +70,8 @@ class Pad(OpDef):
             kept = [d == 0 or (b, a) == (0, 0) for d, b, a in zip(x.shape, low, high)]
             source = [i if k else rule(emit, i, d) for i, d, k in zip(shifted, x.shape, kept)]
             return load_or_zero(emit, load, 0, source, x)
+        if x.size == 0:
+            return load(1, [])
         source, inside = [], None
         for i, d, before, after in zip(shifted, x.shape, low, high):
             cropped = all(isinstance(n, int) and n <= 0 for n in (before, after))

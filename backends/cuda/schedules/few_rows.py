@@ -13,9 +13,9 @@ from functools import partial
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, delinearize
+from aivmc.backends.cuda.schedules.block import barrier
 from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR
-from aivmc.backends.cuda.schedules.tiles import barrier
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.dims import ceil_div, product
 

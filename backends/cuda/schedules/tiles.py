@@ -16,6 +16,7 @@ from functools import partial
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize
+from aivmc.backends.cuda.schedules.block import barrier
 from aivmc.backends.cuda.schedules.copies import Copies, Place
 from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of
 from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Tile
@@ -281,14 +282,3 @@ class _Tiles:
         for group in range(tile.groups):
             there = tirx.LT(number * tile.groups + group, blocks)
             code.when(there, partial(add, group=group))
-
-
-def barrier(code: Code) -> None:
-    """All threads of the block meet here."""
-    code.statements.append(
-        tirx.Evaluate(
-            tirx.call_llvm_intrin(
-                "void", "llvm.nvvm.barrier.cta.sync.aligned.all", tirx.const(0, "int32")
-            )
-        )
-    )
