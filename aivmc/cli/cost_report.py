@@ -7,6 +7,7 @@ from typing import Any
 
 from aivmc.backends.cuda.cost import LaunchCost, Launched, launch_cost
 from aivmc.backends.cuda.occupancy import GPUS, MULTIPROCESSORS, Multiprocessor
+from aivmc.backends.cuda.padding import FoldPadding
 from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.steps import kernel_ops
 from aivmc.cli.output import bytes_text, print_json, print_table, print_text
@@ -95,7 +96,7 @@ def _costs(
     sizes = plan.plan.sizes(symbols)
     requires = kernel.manifest.targets[target].requires
     kernels = admit(_ptx(kernel, target), required_gpu(requires) or OLDEST).module.kernels
-    ops = kernel_ops(kernel_program(kernel, target))
+    ops = kernel_ops(FoldPadding().run(kernel_program(kernel, target)))
     costs = []
     for op, launch, tasks in zip(ops, plan.launches, sizes.tasks, strict=True):
         launched = Launched(

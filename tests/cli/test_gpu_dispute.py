@@ -18,7 +18,8 @@ from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.launches import LaunchPlan
 from aivmc.trust.keys import PrivateKey, write_private_key
 from tests.cli.test_bisect import bisect, verdict
-from tests.cli.test_cli import X, aivmc_cli, good
+from tests.cli.test_cli import X, aivmc_cli, good, good_json
+from tests.onnx_models import build
 from tests.small_model import small_model
 
 KEYS = {"cpu": PrivateKey(bytes(32)), "ptx-sim": PrivateKey(b"1" * 32)}
@@ -46,6 +47,27 @@ def test_a_cpu_and_a_gpu_agree(folder: Path) -> None:
     assert [t.target for t in traces] == ["x86-64-v3", "cuda"]
     assert traces[0].root == traces[1].root
     assert verdict(0, *bisect(folder))["verdict"]["wrong"] == []
+
+
+def test_a_convolution_that_pads_itself_has_the_trace_of_one_that_reads_a_copy(
+    tmp_path: Path,
+) -> None:
+    window = np.random.default_rng(1).standard_normal((8, 8, 3, 3), np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", [x, "w"], [y], pads=[1] * 4) for x, y in ("xh", "hi", "iy")
+    ]
+    model = build(nodes, {"x": ("float32", (1, 8, 6, 6))}, ["y"], {"w": window})
+    onnx.save(model, tmp_path / "model.onnx")
+    good("compile", tmp_path / "model.onnx", "-t", "cpu", "-t", "cuda", "-o", tmp_path / "k.aivm")
+    kernel = open_kernel(tmp_path / "k.aivm")
+    steps = [len(kernel.json(f"targets/{t}/plan.json")["steps"]) for t in ("x86-64-v3", "cuda")]
+    assert steps[0] == steps[1] + 2  # the first copy has its axes in another order, too
+    x = np.random.default_rng(2).standard_normal((1, 8, 6, 6), np.float32)
+    sessions = [Session(kernel, device=device) for device in KEYS]
+    a, b = (session.execute({"x": x}, traced=True).trace for session in sessions)
+    assert a and b and (a.program, a.root) == (b.program, b.root)
+    cost = good_json("inspect", tmp_path / "k.aivm", "--stage", "cost")
+    assert len(cost["launches"]) == steps[1]
 
 
 Change = tuple[str, str, int]  # what of the PTX is which other text, in which kernel
