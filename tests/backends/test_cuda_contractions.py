@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -17,6 +13,7 @@ import pytest
 
 from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifact
+from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.cuda.schedules import contract
 from aivmc.backends.cuda.schedules.tile_shapes import TILES, Tile, tile_for
 from aivmc.ir.builder import Builder
@@ -37,6 +34,7 @@ from tests.backends.test_cuda import (
 )
 
 M, N = symbol("M"), symbol("N")
+PTXAS = find_ptxas()
 _RANDOM = np.random.default_rng(12)
 
 
@@ -403,20 +401,16 @@ def test_a_step_has_one_barrier_and_few_loads(tile: Tile) -> None:
     assert len(integer) <= 40
 
 
-def registers(code: bytes, machine: str, folder: Path) -> dict[str, tuple[int, int]]:
-    """What ``ptxas`` says of each kernel: registers, and bytes that were spilled."""
-    (folder / "k.ptx").write_bytes(code)
-    command = ["ptxas", f"-arch={machine}", "-v", "k.ptx", "-o", "k.cubin"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    pattern = r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers"
-    found = re.findall(pattern, done.stderr, re.DOTALL)
-    return {name: (int(used), int(spilled)) for name, spilled, used in found}
+def used(code: bytes, machine: str) -> dict[str, Usage]:
+    found = usages(str(PTXAS), code.decode("ascii"), machine)
+    assert found
+    return found
 
 
-@pytest.mark.skipif(shutil.which("ptxas") is None, reason="ptxas is not installed")
+@pytest.mark.skipif(PTXAS is None, reason="ptxas is not installed")
 @pytest.mark.parametrize("machine", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("tile", EVERY, ids=str)
-def test_nothing_is_spilled(tile: Tile, machine: str, tmp_path: Path) -> None:
+def test_nothing_is_spilled(tile: Tile, machine: str) -> None:
     """And half of the threads that a multiprocessor has room for, 2048, have registers, or each has
     8 by 8 sums."""
     shapes = [((256, 1024), (1024, 256))]
@@ -425,17 +419,17 @@ def test_nothing_is_spilled(tile: Tile, machine: str, tmp_path: Path) -> None:
     for a, b in shapes:
         with only(tile):
             code = build_artifact(matmul(a, b), "cuda").code
-        ((used, spilled),) = registers(code, machine, tmp_path).values()
-        assert spilled == 0
-        assert tile.side == 8 or used * 1024 <= 1 << 16
+        (usage,) = used(code, machine).values()
+        assert usage.spills == 0
+        assert tile.side == 8 or usage.registers * 1024 <= 1 << 16
 
 
-@pytest.mark.skipif(shutil.which("ptxas") is None, reason="ptxas is not installed")
+@pytest.mark.skipif(PTXAS is None, reason="ptxas is not installed")
 @pytest.mark.parametrize("machine", ["sm_80", "sm_90"])
-def test_nothing_is_spilled_by_convolutions(machine: str, tmp_path: Path) -> None:
+def test_nothing_is_spilled_by_convolutions(machine: str) -> None:
     for channels, size in ((64, 56), (128, 28)):
         w = np.ones((channels, channels, 3, 3), np.float32)
         code = build_artifact(padded_after((1, channels, size, size), w), "cuda").code
-        found = registers(code, machine, tmp_path)
-        assert {spilled for _, spilled in found.values()} == {0}
-        assert all(used <= 64 for name, (used, _) in found.items() if "contract" in name)
+        found = used(code, machine)
+        assert {usage.spills for usage in found.values()} == {0}
+        assert all(usage.registers <= 64 for name, usage in found.items() if "contract" in name)

@@ -10,9 +10,8 @@ from aivmc.backends.cuda.occupancy import GPUS, MULTIPROCESSORS, occupancy, resi
 from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.steps import kernel_ops
 from aivmc.ir.types import DType, TensorType
-from aivmc.ptx.gate import admit
 from tests.backends.op_harness import program
-from tests.backends.test_cuda import convolution, matmul
+from tests.backends.test_cuda import matmul
 
 # Of cudaOccMaxActiveBlocksPerMultiprocessor in cuda_occupancy.h of CUDA 13.0, with the most shared
 # memory that a multiprocessor can have: threads, registers, shared bytes; then blocks by GPU.
@@ -84,35 +83,6 @@ def test_memory_bounds_a_sum() -> None:
 
 
 PTXAS = find_ptxas()
-CONTRACTIONS = {
-    "small": matmul((64, 64), (64, 64)),
-    "large": matmul((1024, 600), (600, 1024)),
-    "convolution": convolution((1, 64, 56, 56), (64, 64, 3, 3)),
-}
-
-
-@pytest.mark.skipif(PTXAS is None, reason="ptxas is not installed")
-@pytest.mark.parametrize("gpu", ["A100", "H100"])
-@pytest.mark.parametrize("name", CONTRACTIONS)
-def test_tiled_contractions(name: str, gpu: str) -> None:
-    """Nothing spills, there are 8 products for a load of shared memory, and half of the warps, or
-    tiles of 8x8, which have 16 products for a load of four floats."""
-    architecture = GPUS[gpu].architecture
-    sm = MULTIPROCESSORS[architecture]
-    code = build_artifact(CONTRACTIONS[name], "cuda").code.decode()
-    used, admitted = usages(str(PTXAS), code, architecture), admit(code)
-    tiled = [k for k in admitted.module.kernels.values() if k.shared_bytes]
-    assert used and tiled
-    for kernel in tiled:
-        counts, usage = admitted.counts[kernel.name], used[kernel.name]
-        loads = sum(n for opcode, n in counts.items() if opcode.startswith("ld.shared"))
-        products = counts["fma.rn.f32"] / loads
-        assert (usage.spills, kernel.local_bytes) == (0, 0)
-        assert products >= 8
-        assert kernel.block is not None
-        threads = kernel.block[0]
-        resident = resident_blocks(sm, threads, kernel.shared_bytes, usage.registers)
-        assert occupancy(sm, threads, resident) >= 0.5 or products >= 16, usage.registers
 
 
 @pytest.mark.skipif(PTXAS is None, reason="ptxas is not installed")
