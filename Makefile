@@ -16,12 +16,13 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/aivmc,.cache)
 RUN := $(BIN)/python -m
 PIP := $(RUN) pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-values test test-all test-gpu exhaustive cross cross-all check lint bench docs clean
+.PHONY: help demo demo-values test test-all test-sim test-gpu exhaustive cross cross-all check lint bench docs clean
 
 help:
 	@echo "make demo         read a line of text with a published model; compare the bits with README.md"
 	@echo "make test         the tests (a few minutes)"
 	@echo "make test-all     the slow tests, too"
+	@echo "make test-sim     the GPU target's code of all ops on the simulated GPU (half an hour)"
 	@echo "make test-gpu     the GPU target's code on an NVIDIA GPU, which this machine must have"
 	@echo "make exhaustive   elementary functions: all f32 inputs, many of f64 (an hour on two cores)"
 	@echo "make cross        one kernel file on emulated processors (installs QEMU and more, as root)"
@@ -46,6 +47,10 @@ test-all: $(VENV)/.dev
 
 exhaustive: $(VENV)/.dev
 	$(RUN) pytest -m exhaustive tests/exhaustive $(PYTEST_ARGS)
+
+test-sim: $(VENV)/.dev
+	$(RUN) pytest -m slow tests/backends/test_cuda.py::test_op_in_all_cases \
+		tests/conformance/test_vectors.py::test_gpu_on_all $(PYTEST_ARGS)
 
 test-gpu: $(VENV)/.dev
 	$(RUN) pytest -m gpu tests/gpu $(PYTEST_ARGS)
