@@ -452,3 +452,13 @@ def test_nothing_is_spilled(tmp_path: Path) -> None:
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
         found = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", report)
         assert len(found) == len(artifact.plan["steps"]) and set(found) == {("0", "0")}
+
+
+@pytest.mark.parametrize("length", [15, 511])
+def test_a_sequence_that_is_no_whole_number_of_vectors(length: int) -> None:
+    """LLVM reads shared memory by vectors."""
+    module = program(
+        {"x": TensorType(F32, (8, length))},
+        lambda b, x: b.op("det.reduce_sum", x, axes=(1,), keepdims=False, order="seq"),
+    )
+    assert_on_gpu(module, {"x": values(8, length)})

@@ -131,12 +131,21 @@ class TeamReduction:
         def part(scope: Code, number: Expr) -> None:
             first = scope.bind(number * capacity)
             count = scope.bind(tirx.min(i64(capacity), length - first))
+            self._fill_vector(scope, staged, count)
             self.stage(scope, read, staged, first, count)
             scope.loop(count, lambda s, i: self.accumulate(s, total, s.keep(staged.load([i]))))
             barrier(scope)
 
         code.loop(code.bind(quotient(length + (capacity - 1), i64(capacity))), part)
         return code.keep(total.load(i64(0)))
+
+    def _fill_vector(self, code: Code, staged: Tensor, count: Expr) -> None:
+        """LLVM reads whole vectors, of which the last may have elements after ``count``: memory
+        that nobody wrote would be read, and discarded."""
+        lanes = 128 // staged.type.dtype.bits
+        after, thread = remainder(count, i64(lanes)), self.team.thread
+        there = tirx.And(tirx.GT(after, i64(0)), tirx.LT(thread, lanes - after))
+        code.when(there, lambda s: staged.store(s, [s.bind(count + thread)], self.neutral))
 
 
 class _Lanes:
