@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from aivmc.ir.core import Op, Region, Value
+from aivmc.ir.core import Function, Module, Op, Region, Value
 
 
 def in_order(region: Region) -> Region:
@@ -15,6 +15,15 @@ def in_order(region: Region) -> Region:
         for op in region.ops
     ]
     return Region(region.arguments, [*live_in_order(Region(region.arguments, ops)), ops[-1]])
+
+
+def without_dead_ops(module: Module) -> Module:
+    """The module with those ops of its main function that the outputs need, where they were."""
+    main = module.main
+    live = set(live_in_order(main.region))
+    ops = [op for op in main.region.body if op in live]
+    region = Region(main.region.arguments, [*ops, main.region.terminator])
+    return module.with_main(Function(main.name, region, main.output_names))
 
 
 def live_in_order(region: Region) -> list[Op]:

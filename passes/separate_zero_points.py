@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from aivmc.ir.constants import Array, Constant
-from aivmc.ir.core import Function, Module, Op, Region, Value
+from aivmc.ir.core import Module, Op, Value
 from aivmc.ir.types import DType
 from aivmc.passes.legality import require_stage
-from aivmc.passes.ordering import live_in_order
+from aivmc.passes.ordering import without_dead_ops
 from aivmc.passes.rewriting import NoMatch, Results, RewritePass, Rewriter
 
 _MOVEMENT = ("det.pad", "det.transpose", "det.reshape")
@@ -35,11 +35,7 @@ class SeparateZeroPoints(RewritePass):
         require_stage(module, "kernel")
 
     def run(self, module: Module) -> Module:
-        rewritten = super().run(module)
-        main, live = rewritten.main, set(live_in_order(rewritten.main.region))
-        ops = [op for op in main.region.body if op in live]
-        region = Region(main.region.arguments, [*ops, main.region.terminator])
-        return rewritten.with_main(Function(main.name, region, main.output_names))
+        return without_dead_ops(super().run(module))
 
     def rewrite(self, op: Op, b: Rewriter) -> Results | NoMatch:
         if op.name not in ("det.matmul", "det.conv") or op.result.tensor.dtype is not DType.I32:

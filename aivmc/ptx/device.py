@@ -7,7 +7,7 @@ Every launch runs to its end before it returns. What a GPU leaves undefined stop
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,10 +110,7 @@ class DeviceModule:
 
     def kernel(self, name: str) -> Kernel:
         """The kernel ``name``. ``DeviceError`` where there is none."""
-        kernels = self._admitted.module.kernels
-        if name not in kernels:
-            raise DeviceError(f"there is no kernel {name!r}; the module has {', '.join(kernels)}")
-        return kernels[name]
+        return kernel_named(self._admitted.module.kernels, name)
 
     def launch(
         self,
@@ -295,6 +292,13 @@ def _check_block(kernel: Kernel, block: Extent) -> None:
     most = min(kernel.most_threads or MOST_THREADS_OF_A_BLOCK, MOST_THREADS_OF_A_BLOCK)
     if threads > most:
         raise DeviceError(f"{kernel.name} takes blocks of at most {most} threads, not {threads}")
+
+
+def kernel_named(kernels: Mapping[str, Kernel], name: str) -> Kernel:
+    """The kernel ``name`` of a module's. ``DeviceError`` where there is none."""
+    if name not in kernels:
+        raise DeviceError(f"there is no kernel {name!r}; the module has {', '.join(kernels)}")
+    return kernels[name]
 
 
 def pack_arguments(kernel: Kernel, arguments: Sequence[int | float]) -> Bytes:

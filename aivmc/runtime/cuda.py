@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aivmc.ptx.device import pack_arguments
-from aivmc.ptx.errors import DeviceError
+from aivmc.ptx.device import kernel_named, pack_arguments
 from aivmc.ptx.gate import admit
 from aivmc.ptx.gpus import OLDEST, capability, dotted
 from aivmc.runtime.errors import NodeError
@@ -152,11 +151,7 @@ class CudaModule:
     ) -> None:
         """Run the kernel ``name`` to its end, with ``grid`` blocks of ``block`` threads (x, y, z; 1
         where missing). Pointers are addresses. ``NodeError`` names the kernel where it fails."""
-        kernel = self._kernels.get(name)
-        if kernel is None:
-            raise DeviceError(
-                f"there is no kernel {name!r}; the module has {', '.join(self._kernels)}"
-            )
+        kernel = kernel_named(self._kernels, name)
         packed = pack_arguments(kernel, arguments)
         at = [packed.ctypes.data + p.offset for p in kernel.parameters]
         pointers = (c_void_p * max(len(at), 1))(*at)

@@ -26,7 +26,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 _KEY_BYTES = 16  # of a stream
 # A buffer's memory is a whole number of these, one at least: code may read such a vector of which
-# only a part is there, or element 0 of an empty tensor, and then not use the rest.
+# only a part is there, and then not use the rest.
 _VECTOR_BYTES = 16
 
 

@@ -13,8 +13,8 @@ from typing import ClassVar
 from aivmc.backends.cpu.lower import contraction
 from aivmc.backends.cuda.schedules.operands import MOST_PADDED_TAPS, has_schedule
 from aivmc.ir.builder import Builder
-from aivmc.ir.core import Function, Module, Op, Region, Value
-from aivmc.passes.ordering import live_in_order
+from aivmc.ir.core import Module, Op, Region, Value
+from aivmc.passes.ordering import without_dead_ops
 from aivmc.passes.rewriting import NoMatch, Results, RewritePass, Rewriter
 
 
@@ -25,11 +25,7 @@ class FoldPadding(RewritePass):
     name: ClassVar[str] = "fold-padding"
 
     def run(self, module: Module) -> Module:
-        rewritten = super().run(module)
-        main, live = rewritten.main, set(live_in_order(rewritten.main.region))
-        ops = [op for op in main.region.body if op in live]
-        region = Region(main.region.arguments, [*ops, main.region.terminator])
-        return rewritten.with_main(Function(main.name, region, main.output_names))
+        return without_dead_ops(super().run(module))
 
     def rewrite(self, op: Op, b: Rewriter) -> Results | NoMatch:
         if op.name != "kernel.contract" or contraction(op).name != "det.conv":
