@@ -103,15 +103,15 @@ def _numbers(values: Iterable[int]) -> list[Expr]:
     return [tirx.IntImm("int32", value) for value in values]
 
 
-def quotient(a: Expr, b: Expr) -> Expr:
+def quotient(a: Expr, b: Expr | int) -> Expr:
     """``a // b`` of numbers that are not negative, whether or not TVM can tell: else it would test
     their signs."""
-    return tirx.floordiv(a, b) if isinstance(b, tirx.IntImm) else tirx.truncdiv(a, b)
+    return tirx.floordiv(a, b) if isinstance(b, int | tirx.IntImm) else tirx.truncdiv(a, b)
 
 
-def remainder(a: Expr, b: Expr) -> Expr:
+def remainder(a: Expr, b: Expr | int) -> Expr:
     """``a % b`` of numbers that are not negative."""
-    return tirx.floormod(a, b) if isinstance(b, tirx.IntImm) else tirx.truncmod(a, b)
+    return tirx.floormod(a, b) if isinstance(b, int | tirx.IntImm) else tirx.truncmod(a, b)
 
 
 class TirEmit:

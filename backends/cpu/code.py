@@ -430,17 +430,18 @@ def store_results(kernel: Kernel, code: Code, index: Sequence[Expr], root: Value
 
 
 def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -> list[Expr]:
-    """The index of the ``number``-th element of ``shape``, row-major."""
+    """The index of the ``number``-th element of ``shape``, row-major, of ``number``'s dtype."""
     index: list[Expr] = []
-    rest = number
+    rest, zero = number, tirx.const(0, number.ty.dtype)
     for axis in reversed(range(len(shape))):
-        if shape[axis] == 1:
-            index.append(emit.dim(0))
+        dim = shape[axis]
+        if dim == 1:
+            index.append(zero)
         elif axis == 0 or all(d == 1 for d in shape[:axis]):
             index.append(rest)
-            rest = emit.dim(0)
+            rest = zero
         else:
-            size = emit.dim(shape[axis])
+            size = dim if isinstance(dim, int) else emit.dim(dim)
             index.append(code.bind(remainder(rest, size)))
             rest = code.bind(quotient(rest, size))
     return index[::-1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code
-from aivmc.backends.cuda.schedules.operands import Contraction
+from aivmc.backends.cuda.schedules.operands import Contraction, index_type
 from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, TirEmit, i64, quotient, remainder, splat
 from aivmc.ir.dims import Dim
@@ -34,7 +34,9 @@ class Copies:
         self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
     ) -> None:
         self.emit, self.contraction, self.tile = emit, contraction, tile
-        self.depth = emit.dim(contraction.depth)
+        depth = contraction.depth
+        self.depth = depth if isinstance(depth, int) else emit.dim(depth)
+        self.k_type = index_type(contraction.depth)
         # Groups all take as many steps.
         unit = contraction.block * tile.groups if tile.groups > 1 else DEPTH
         self.is_whole = _divides(unit, contraction.depth)
@@ -42,15 +44,19 @@ class Copies:
         self._place_b(code, place)
 
     def _place_a(self, code: Code, place: Place) -> None:
-        """Neighbouring threads take neighbouring vectors along k."""
+        """Neighbouring threads take neighbouring vectors along k; or where those are not together
+        in memory, and a thread's share is as long, a row each."""
         tile, contraction = self.tile, self.contraction
         share = DEPTH * tile.rows // tile.members
         self.a_lanes = lanes = _lanes(contraction.a_lanes, share)
-        vectors = i64(DEPTH // lanes)
-        self.a_k = code.bind(remainder(place.member, vectors) * lanes)
-        first = code.bind(quotient(place.member, vectors))
-        self.a_step = tile.members * lanes // DEPTH  # rows between a thread's vectors
-        rows = [code.bind(place.row + first + i * self.a_step) for i in range(share // lanes)]
+        self.a_length = share if contraction.is_scattered else lanes
+        parts = DEPTH // self.a_length  # of a row
+        self.a_k = self._narrow(code, remainder(place.member, parts) * self.a_length)
+        first = code.bind(quotient(place.member, parts))
+        self.a_step = tile.members // parts  # rows between a thread's
+        rows = [
+            code.bind(place.row + first + i * self.a_step) for i in range(share // self.a_length)
+        ]
         self.a_starts = [
             contraction.row(code, place.line, self._clamped(code, row, contraction.rows, tile.rows))
             for row in rows
@@ -64,7 +70,7 @@ class Copies:
         self.b_lanes = lanes = _lanes(contraction.b_lanes, share)
         vectors = i64(tile.columns // lanes)
         column = code.bind(remainder(place.member, vectors) * lanes)
-        self.b_k = code.bind(quotient(place.member, vectors))
+        self.b_k = self._narrow(code, quotient(place.member, vectors))
         self.b_step = tile.members * lanes // tile.columns  # steps between a thread's vectors
         width = contraction.columns
         last = -(-width // lanes) * lanes if isinstance(width, int) else width
@@ -79,28 +85,30 @@ class Copies:
 
     def load(self, code: Code, k: Expr) -> tuple[list[Array], list[Array]]:
         """What this thread copies of the steps from ``k`` on."""
-        contraction = self.contraction
-        own = code.bind(k + self.a_k)
-        at = self._step(code, own, self.a_lanes)
-        a = [
-            self._kept(code, contraction.a(code, start, at, self.a_lanes), own, 0)
-            for start in self.a_starts
-        ]
-        b = []
+        contraction, k = self.contraction, self._narrow(code, k)
+        a, b = [], []
+        for n in range(0, self.a_length, self.a_lanes):
+            own = code.bind(k + (self.a_k + n))
+            at = self._step(code, own, self.a_lanes)
+            for start in self.a_starts:
+                x = contraction.a(code, start, at, self.a_lanes)
+                a.append(self._kept(code, x, own, 0))
         for i in range(self.b_count // self.b_lanes):
-            own = code.bind(k + self.b_k + i * self.b_step)
+            own = code.bind(k + (self.b_k + i * self.b_step))
             at = self._step(code, own, 1)
             x = contraction.b(code, self.b_start, at, self.b_lanes)
             b.append(self._kept(code, x, own, 1))
         return a, b
+
+    def _narrow(self, code: Code, k: Expr) -> Expr:
+        return code.bind(tirx.Cast(self.k_type, k))
 
     def _step(self, code: Code, k: Expr, lanes: int) -> Expr:
         """Where to read step ``k``, which may be beyond the end."""
         if lanes == 1:
             return code.bind(tirx.min(k, self.depth - 1))
         # In this form LLVM sees that it is aligned.
-        vector, last = quotient(k, i64(lanes)), quotient(self.depth, i64(lanes)) - 1
-        return code.bind(tirx.min(vector, last)) * lanes
+        return code.bind(tirx.min(quotient(k, lanes), self.depth // lanes - 1)) * lanes
 
     def _kept(self, code: Code, x: Expr, k: Expr, operand: int) -> Array:
         """``x`` in registers, if step ``k`` is one."""
@@ -121,8 +129,10 @@ class Copies:
         """Put what was loaded into a buffer."""
         a, b = loaded
         for i, array in enumerate(a):
+            vector, row = divmod(i, len(self.a_starts))
             for n in range(self.a_lanes):
-                at = buffer + self.a_at + (n * self.tile.a_row + i * self.a_step)
+                step = vector * self.a_lanes + n
+                at = buffer + self.a_at + (step * self.tile.a_row + row * self.a_step)
                 shared.store(code, code.bind(at), array.load(i64(n)))
         for i, array in enumerate(b):
             at = buffer + self.b_at + i * self.b_step * self.tile.columns

@@ -19,6 +19,7 @@ from aivmc.ir.types import DType
 
 _INTEGER_BLOCK = 512  # of k; any would do
 MOST_PADDED_TAPS = 63  # of a window: a row has a bit for each
+_MOST_NARROW = 1 << 30  # indices that have 32 bits, with room for a step more
 
 
 def has_schedule(root: Op) -> bool:
@@ -40,6 +41,7 @@ class Contraction(Protocol):
 
     Blocks of ``block`` steps are summed apart. ``a_lanes`` and ``b_lanes`` divide how many
     neighbours can be loaded at once, along k and along columns; ``lanes`` how many can be stored.
+    ``is_scattered`` says that neighbours along k are apart in A.
     """
 
     product: Product
@@ -52,6 +54,7 @@ class Contraction(Protocol):
     a_lanes: int
     b_lanes: int
     lanes: int
+    is_scattered: bool
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
         """Where a row of A starts, as ``a`` takes it."""
@@ -72,6 +75,8 @@ class Contraction(Protocol):
 class _Operands:
     """What both kinds have in common: elements or words of bytes are loaded, results stored."""
 
+    depth: Dim
+
     def __init__(self, kernel: Kernel, root: Op, product: Product, epilogue: Epilogue) -> None:
         self.emit, self.root, self.epilogue = kernel.emit, root, epilogue
         self.product, self.group = product, product.group
@@ -90,8 +95,13 @@ class _Operands:
         array = self.tensors[0].array
         word = code.array(self.group, array.dtype)
         for i in range(self.group):
-            word.store(code, i64(i), array.load(code.bind(at + tirx.min(i64(i), left - 1))))
+            word.store(code, i64(i), array.load(code.bind(at + tirx.min(left - 1, i))))
         return tirx.reinterpret(tir_type(DType.I32), word.load(i64(0), self.group))
+
+    def times(self, k: Expr, stride: Dim) -> Expr:
+        """``k`` rows of B, of that ``stride``: in 64 bits, if all of them need that."""
+        is_small = isinstance(stride, int) and index_type(self.depth * stride) == "int32"
+        return k * (stride if is_small else self.emit.dim(stride))
 
     def finish(self, code: Code, index: list[Expr], sums: Expr) -> None:
         """Store what becomes of ``sums``, results from ``index`` on along the last axis."""
@@ -107,11 +117,14 @@ class _Operands:
 class Matmul(_Operands):
     """A line for each matrix; one in all where B is one."""
 
+    is_scattered = False
+
     def __init__(self, kernel: Kernel, root: Op, product_: Product, packed: bool) -> None:
         a, b = (v.tensor.shape for v in root.operands)
         shape = root.result.tensor.shape
         one = product(b[:-2]) == 1
         super().__init__(kernel, root, product_, (flattened if one else by_lines)(kernel, root))
+        self.at_type = index_type(product(a))
         self.inner, self.columns = a[-1], shape[-1]
         self.lines: Dim = 1 if one else product(shape[:-2])
         self.rows = product(shape[:-1]) if one else shape[-2]
@@ -127,7 +140,8 @@ class Matmul(_Operands):
         ]
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
-        return code.bind(self.starts[0](code, line) + row * self.emit.dim(self.inner))
+        at = self.starts[0](code, line) + row * self.emit.dim(self.inner)
+        return code.bind(tirx.Cast(self.at_type, at))
 
     def column(self, code: Code, line: Expr, column: Expr) -> Expr:
         return code.bind(self.starts[1](code, line) + column * self.group)
@@ -136,10 +150,11 @@ class Matmul(_Operands):
         at = start + k * self.group
         if self.is_aligned:
             return self.load(code, 0, at, lanes)
-        return self.load_bytes(code, at, self.emit.dim(self.inner) - k * self.group)
+        inner = self.inner if isinstance(self.inner, int) else self.emit.dim(self.inner)
+        return self.load_bytes(code, at, inner - k * self.group)
 
     def b(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
-        return self.load(code, 1, start + k * self.emit.dim(self.stride * self.group), lanes)
+        return self.load(code, 1, start + self.times(k, self.stride * self.group), lanes)
 
     def store(self, code: Code, line: Expr, row: Expr, column: Expr, sums: Expr) -> None:
         self.finish(code, [*self.epilogue.outer(code, line, row), column], sums)
@@ -157,6 +172,7 @@ class Convolution(_Operands):
         features, self.channels, *window = map(_static, weights)
         self.window, self.places = tuple(window), root.result.tensor.shape[:-1]
         self.taps, groups = prod(window), root.attributes["group"]
+        self.bits_type = "int64" if self.taps > 31 else "int32"
         self.words = -(-self.channels // self.group)
         self.lines: Dim = groups
         self.rows = product(self.places)
@@ -166,13 +182,15 @@ class Convolution(_Operands):
         whole = -(-self.columns // VECTOR) * VECTOR if groups == 1 else self.columns
         self.stride = whole if packed else 0  # weights that aren't packed have k fastest
         self.is_aligned = self.channels % self.group == 0
+        self.is_scattered = self.taps > 1 and self.group == 1
         self.is_padded = any((*root.attributes["low"], *root.attributes["high"]))
         self.b_lanes, self.lanes = self.stride or 1, self.columns
         self.a_lanes = 1
         if self.is_aligned and (self.taps == 1 or self.group > 1):
             self.a_lanes = self.words
-        space = image[1:]
-        self.steps = [self.emit.dim(product(space[axis:])) for axis in range(len(space))]
+        self.at_type = index_type(product(image))
+        steps = (product(image[axis:]) for axis in range(1, len(image)))
+        self.steps = [d if isinstance(d, int) else self.emit.dim(d) for d in steps]
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
         """And, where there is padding, which taps of the window are inside: a bit for each."""
@@ -182,20 +200,21 @@ class Convolution(_Operands):
             code.bind(place * stride - low)
             for place, stride, low in zip(places, attributes["strides"], attributes["low"])
         ]
-        start = code.bind(batch * self.steps[0] + line * self.channels + self._offset(at))
+        start = batch * self.steps[0] + line * self.channels + self._offset(at)
+        start = code.bind(tirx.Cast(self.at_type, start))
         return (start, self._inside(code, at)) if self.is_padded else start
 
     def _inside(self, code: Code, at: Sequence[Expr]) -> Expr:
         """The taps inside of the window that starts ``at`` a place."""
-        bits, taps = i64(1), 1
+        bits, taps = tirx.const(1, self.bits_type), 1
         image = self.tensors[0].type.shape
         for axis in reversed(range(len(at))):
             size, dilation = self.emit.dim(image[1 + axis]), self.root.attributes["dilations"][axis]
-            found: Expr = i64(0)
+            found = none = tirx.const(0, self.bits_type)
             for i in range(self.window[axis]):
                 place = at[axis] + i * dilation
                 here = tirx.And(tirx.GE(place, i64(0)), tirx.LT(place, size))
-                these = tirx.Select(here, tirx.shift_left(bits, i64(i * taps)), i64(0))
+                these = tirx.Select(here, tirx.shift_left(bits, i * taps), none)
                 found = code.keep(tirx.bitwise_or(found, these))  # TVM would repeat it
             bits, taps = found, taps * self.window[axis]
         return bits
@@ -207,7 +226,7 @@ class Convolution(_Operands):
 
     def a(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
         fast = self.words if self.group > 1 else self.taps
-        parts = [code.bind(f(k, i64(fast))) for f in (quotient, remainder)]
+        parts = [code.bind(f(k, fast)) for f in (quotient, remainder)]
         tap, channel = parts if self.group > 1 else parts[::-1]
         dilations = self.root.attributes["dilations"]
         places = delinearize(code, self.emit, tap, self.window)
@@ -216,9 +235,10 @@ class Convolution(_Operands):
         at = code.bind(first + (offset + channel * self.group))
         if bits is None:
             return self._load_steps(code, at, channel, lanes)
-        bit = code.keep(tirx.bitwise_and(tirx.shift_right(bits, tap), i64(1)))
-        inside = tirx.EQ(bit, i64(1))
-        at = code.bind(tirx.Select(inside, at, i64(0)))
+        one, place = tirx.const(1, self.bits_type), tirx.Cast(self.bits_type, tap)
+        bit = code.keep(tirx.bitwise_and(tirx.shift_right(bits, place), one))
+        inside = tirx.EQ(bit, one)
+        at = code.bind(tirx.Select(inside, at, tirx.const(0, at.ty.dtype)))
         x = code.keep(self._load_steps(code, at, channel, lanes))
         return self.emit.select(inside, x, self.emit.const(0, self.product.dtype))
 
@@ -228,14 +248,19 @@ class Convolution(_Operands):
         return self.load_bytes(code, at, self.channels - channel * self.group)
 
     def b(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
-        return self.load(code, 1, start + k * (self.stride * self.group or 1), lanes)
+        return self.load(code, 1, start + self.times(k, self.stride * self.group or 1), lanes)
 
     def store(self, code: Code, line: Expr, row: Expr, column: Expr, sums: Expr) -> None:
         feature = code.bind(line * self.columns + column)
         self.finish(code, [*self.epilogue.outer(code, line, row), feature], sums)
 
     def _offset(self, places: Sequence[Expr]) -> Expr:
-        return sum((p * s for p, s in zip(places, self.steps[1:])), i64(0))
+        return sum(p * s for p, s in zip(places, self.steps[1:]))
+
+
+def index_type(size: Dim) -> str:
+    """Of indices in so many elements."""
+    return "int32" if isinstance(size, int) and size < _MOST_NARROW else "int64"
 
 
 def _static(dim: Dim) -> int:

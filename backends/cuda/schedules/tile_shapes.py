@@ -74,8 +74,11 @@ class Tile:
         return self.side > VECTOR
 
     def shared_bytes(self, blocks: Dim) -> int:
-        """Of a contraction with so many blocks of k."""
-        return 4 * (self.total_at + (0 if blocks == 1 or self.keeps_total else self.size))
+        """Of a contraction with so many blocks of k. The only one's sums may take the place of the
+        buffers."""
+        if self.keeps_total:
+            return 4 * self.total_at
+        return 4 * (max(self.total_at, self.size) if blocks == 1 else self.total_at + self.size)
 
     @property
     def registers(self) -> int:

@@ -74,6 +74,8 @@ class _Tiles:
         self.block = 0 if is_one else contraction.block
         self.blocks = blocks_of(contraction.depth, self.block)
         self.rounds = ceil_div(self.blocks, tile.groups)
+        # What becomes of a vector of sums takes many instructions.
+        self.is_long = contraction.epilogue.is_heavy or contraction.lanes % VECTOR > 0
 
     def _place(self, code: Code, member: Expr) -> tuple[Expr, Expr]:
         """A thread's place in its tile: warps are nearly square, so that they read little."""
@@ -105,11 +107,13 @@ class _Tiles:
 
     def _total(self, code: Code, size: int) -> Waiting:
         """A thread's totals: in registers, or in shared memory."""
-        tile = self.tile
-        if tile.keeps_total or self.rounds == 1:
+        if self.tile.keeps_total:
             return Waiting(code.array(size, self.product.dtype), i64(0), VECTOR)
-        first = code.bind(self.thread * VECTOR + tile.total_at)
-        return Waiting(self.shared, first, VECTOR * tile.threads)
+        return self._in_shared(code, self.tile.total_at)
+
+    def _in_shared(self, code: Code, start: int) -> Waiting:
+        first = code.bind(self.thread * VECTOR + start)
+        return Waiting(self.shared, first, VECTOR * self.tile.threads)
 
     def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
         self._block(code, code.bind(number * self.block), i64(0))
@@ -190,18 +194,14 @@ class _Tiles:
     def _finish(self, total: Waiting) -> None:
         """Store what becomes of the thread's results: by a loop, if that is long."""
         code, across = self.code, self.tile.side // VECTOR
-        if not self.contraction.epilogue.is_heavy:
+        if not self.is_long:
             for n in range(self.vectors):
                 row = self.tile.row(self.y, n // across)
                 column = self.tile.column(self.x, n % across * VECTOR)
                 self._store(code, row, column, total.load(n))
             return
         if total.array is not self.shared:  # a loop can't tell registers apart
-            size = VECTOR * self.vectors
-            local = Waiting(code.array(size, self.product.dtype), i64(0), VECTOR)
-            for n in range(self.vectors):
-                local.store(code, n, total.load(n))
-            total = local
+            total = self._set_aside(code, total)
 
         def one(scope: Code, number: Expr) -> None:
             i, j = (scope.bind(f(number, i64(across))) for f in (quotient, remainder))
@@ -209,6 +209,16 @@ class _Tiles:
             self._store(scope, scope.bind(row), scope.bind(column), total.load(number))
 
         code.loop(self.vectors, one)
+
+    def _set_aside(self, code: Code, total: Waiting) -> Waiting:
+        """Totals in memory: where the buffers were, or the thread's own."""
+        aside = self._in_shared(code, 0)
+        if self.tile.keeps_total:
+            own = code.array(VECTOR * self.vectors, self.product.dtype)
+            aside = Waiting(own, i64(0), VECTOR)
+        for n in range(self.vectors):
+            aside.store(code, n, total.load(n))
+        return aside
 
     def _store(self, code: Code, row: Expr, column: Expr, sums: Expr) -> None:
         """Store a vector of results, of which those outside are left out."""
