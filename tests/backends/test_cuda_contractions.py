@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -15,12 +15,14 @@ from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifact
 from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.cuda.schedules import contract
-from aivmc.backends.cuda.schedules.tile_shapes import TILES, Tile, tile_for
+from aivmc.backends.cuda.schedules.operands import index_type
+from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, TILES, Tile, tile_for
 from aivmc.ir.builder import Builder
 from aivmc.ir.core import Module, Value
 from aivmc.ir.dims import symbol
 from aivmc.ir.types import DType, TensorType
 from aivmc.ptx.parser import parse
+from aivmc.ptx.syntax import Symbol
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.launches import Launch
 from tests.backends.op_harness import Array, program
@@ -39,10 +41,12 @@ _RANDOM = np.random.default_rng(12)
 
 
 @contextmanager
-def only(tile: Tile) -> Iterator[None]:
-    """All contractions by this tile."""
-    with patch.object(contract, "tile_for", lambda *_: tile):
-        yield
+def only(tile: Tile) -> Iterator[Mock]:
+    """All contractions by this tile, in units of their own."""
+
+    with patch.object(contract, "tile_for") as tile_for:
+        tile_for.side_effect = lambda *arguments: replace(tile, depth=arguments[4])
+        yield tile_for
 
 
 def factors(a: tuple[int, ...], b: tuple[int, ...]) -> dict[str, Array]:
@@ -88,6 +92,12 @@ def threads_of(module: Module) -> list[tuple[int, int]]:
 
 # Tiles
 
+WINDOWED = (
+    Tile(16, 16, 4),
+    pytest.param(Tile(32, 4, 4), marks=pytest.mark.slow),
+    pytest.param(Tile(16, 16, 8), marks=pytest.mark.slow),
+    pytest.param(Tile(8, 8, 8), marks=pytest.mark.slow),
+)
 SOME = (Tile(8, 8, 8), Tile(4, 16, 4, groups=4))
 ALL = (*TILES, Tile(8, 8, 8, 2), Tile(4, 16, 4, 4), Tile(8, 8, 4, 8), Tile(32, 4, 4, 2))
 EVERY = [t if t in SOME else pytest.param(t, marks=pytest.mark.slow) for t in ALL]
@@ -133,6 +143,8 @@ def test_a_shape_gets_its_tile() -> None:
     assert tile_for(1, 128, 256, 8).groups == 8  # else most multiprocessors had nothing to do
     assert tile_for(64, 1024, 1024, 8).groups == 1
     assert tile_for(1, 128 * N, 1024, 1).side == 8
+    assert tile_for(1, 4096, 16, 1, loads=1).columns == 32
+    assert tile_for(1, 128, 128, 1, loads=4).side == 8
 
 
 def test_a_launch_has_no_more_blocks_than_a_gpu_takes() -> None:
@@ -284,6 +296,70 @@ def test_a_padded_copy_that_others_read_stays() -> None:
     assert_on_gpu(module, {"x": values(1, 4, 6, 6)})
 
 
+_PADDED: dict[str, Any] = {"low": (1, 2), "high": (2, 0)}
+
+
+@pytest.mark.parametrize(
+    ("window", "channels", "unit", "changes"),
+    [
+        ((3, 3), 5, 9, {"dilations": (2, 1)}),
+        pytest.param((1, 3), 4, 12, {"strides": (2, 1)}, marks=pytest.mark.slow),  # 4 windows
+        ((2, 2), 6, 12, {}),  # three
+        pytest.param((4, 4), 3, 16, {}, marks=pytest.mark.slow),  # a window, its bits twice in 64
+        ((5, 5), 3, 5, {}),  # a line of a window
+        pytest.param((7, 7), 3, 7, {"strides": (2, 2)}, marks=pytest.mark.slow),
+        pytest.param((6, 6), 2, 12, {}, marks=pytest.mark.slow),  # two lines
+        pytest.param((1, 17), 2, DEPTH, {"low": (0, 9)}, marks=pytest.mark.slow),  # no unit
+        pytest.param((3, 3), 66, 9, {"block": 32}, marks=pytest.mark.slow),  # blocks of k
+    ],
+)
+@pytest.mark.parametrize("tile", WINDOWED, ids=str)
+def test_windows(
+    tile: Tile, window: tuple[int, int], channels: int, unit: int, changes: dict[str, Any]
+) -> None:
+    """Units of whole windows and of lines; threads with one step of a unit and with all."""
+    weights = values(18, channels, *window)
+    weights.flat[::7] = np.inf  # padding is multiplied, too
+    module = padded_after((1, channels, 7, 18), weights, **{**_PADDED, **changes})
+    with only(tile) as chosen:
+        assert_on_gpu(module, {"x": values(1, channels, 7, 18)})
+    assert [arguments.args[4] for arguments in chosen.call_args_list] == [DEPTH, unit]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "changes"),
+    [
+        ((1, 4, 3, 4, 5), (6, 4, 3, 3, 3), {"low": (1, 1, 1), "high": (1, 0, 2)}),
+        ((2, 4, 19), (8, 2, 5), {"low": (2,), "high": (2,), "group": 2, "block": 2}),
+    ],
+)
+def test_windows_of_other_ranks(
+    x: tuple[int, ...], w: tuple[int, ...], changes: dict[str, Any]
+) -> None:
+    rank = len(w) - 2
+    steps = {"strides": (1,) * rank, "dilations": (1,) * rank, "block": 4}
+    attributes = {"group": 1, "layout": "channels_first", **steps, **changes}
+    types = {"x": TensorType(DType.F32, x)}
+    weights = values(*w)
+    module = program(types, lambda b, x: b.op("det.conv", x, b.constant(weights), **attributes))
+    assert_on_gpu(module, {"x": values(*x)})
+
+
+def test_blocks_of_windows_by_groups() -> None:
+    w = values(18, 66, 3, 3)
+    with only(Tile(8, 8, 4, groups=2)):
+        module = constant_convolution((1, 66, 6, 7), w, **NOT_PADDED, block=32)
+        assert_on_gpu(module, {"x": values(1, 66, 6, 7)})
+
+
+def test_large_tensors_have_indices_of_64_bits() -> None:
+    assert index_type(2**30) == index_type(N) == "int64" != index_type(2**30 - 1)
+    w = values(8, 4, 3, 3)
+    images = [(1, 4, 2**14, 2**n) for n in (13, 14)]
+    chosen = [counts(build_artifact(padded_after(x, w), "cuda"))["selp.b64"] for x in images]
+    assert chosen[0] < chosen[1]
+
+
 # Other dtypes
 
 
@@ -375,18 +451,22 @@ def counts(artifact: Artifact) -> Mapping[str, int]:
 
 
 def main_loop(text: str) -> list[str]:
-    """The opcodes of the block, without jumps, that has the most fused multiply-adds."""
+    """The opcodes of the loop with all fused multiply-adds, the shortest if there are several."""
     (kernel,) = parse(text).kernels.values()
-    jumps = [n + 1 for n, i in enumerate(kernel.instructions) if i.opcode == "bra"]
-    starts = sorted({0, *kernel.labels.values(), *jumps, len(kernel.instructions)})
-    pieces = [[i.opcode for i in kernel.instructions[a:b]] for a, b in pairwise(starts)]
-    return max(pieces, key=lambda piece: piece.count("fma.rn.f32"))
+    opcodes = [i.opcode for i in kernel.instructions]
+    loops = [
+        opcodes[kernel.labels[i.operands[0].name] : n]
+        for n, i in enumerate(kernel.instructions)
+        if i.opcode.startswith("bra") and isinstance(i.operands[0], Symbol)
+    ]
+    most = opcodes.count("fma.rn.f32")
+    return min((loop for loop in loops if loop.count("fma.rn.f32") == most), key=len)
 
 
 @pytest.mark.parametrize("tile", TILES, ids=str)
 def test_a_step_has_one_barrier_and_few_loads(tile: Tile) -> None:
     """At least 8 fused multiply-adds for a load from shared memory, all of which are of vectors;
-    what the next step needs is loaded first."""
+    what the next step needs is under way while a third of a step or more is computed."""
     with only(tile):
         artifact = build_artifact(matmul((256, 1024), (1024, 256)), "cuda")
     loop = main_loop(artifact.code.decode())
@@ -394,8 +474,11 @@ def test_a_step_has_one_barrier_and_few_loads(tile: Tile) -> None:
     assert set(loads) == {"ld.shared.v4.b32"}
     assert loop.count("fma.rn.f32") == tile.side**2 * 8 >= 8 * len(loads)
     assert loop.count("bar.sync") == 1
-    from_global = [n for n, opcode in enumerate(loop) if opcode.startswith("ld.global")]
-    assert from_global and max(from_global) < loop.index("fma.rn.f32")
+    kinds = ["".join(opcode.split(".")[:2]) for opcode in loop]
+    stored = [n for n, kind in enumerate(kinds) if kind == "stshared"]
+    loaded = [n for n, kind in enumerate(kinds) if kind == "ldglobal"]
+    meanwhile = [kinds[n : min(m for m in stored if m > n)].count("fmarn") for n in loaded]
+    assert meanwhile and min(meanwhile) * 3 >= tile.side**2 * 8
     assert not any("local" in opcode for opcode in counts(artifact))
     integer = [o for o in loop if o.split(".")[0] in ("add", "mul", "mad", "shl", "and", "min")]
     assert len(integer) <= 40

@@ -39,7 +39,8 @@ def lower_contract(kernel: Kernel, root: Op, packed: bool) -> Block | None:
         lower_few_rows(kernel, contraction, warps)
         return Block(warps.threads, warps.shared_bytes)
     blocks = blocks_of(contraction.depth, contraction.block)
-    tile = tile_for(contraction.lines, contraction.rows, contraction.columns, blocks)
+    sizes = contraction.lines, contraction.rows, contraction.columns
+    tile = tile_for(*sizes, blocks, contraction.unit, contraction.loads)
     lower_tiles(kernel, contraction, tile)
     return Block(tile.threads, tile.shared_bytes(blocks), tile.registers)
 

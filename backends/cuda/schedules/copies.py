@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code
-from aivmc.backends.cuda.schedules.operands import Contraction, index_type
-from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Tile
+from aivmc.backends.cuda.schedules.operands import Contraction, Convolution, index_type
+from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, TirEmit, i64, quotient, remainder, splat
 from aivmc.ir.dims import Dim
 
@@ -23,124 +26,186 @@ class Place:
     member: Expr
 
 
-class Copies:
-    """Loads to registers, and from there to shared memory.
+class Copies(ABC):
+    """Of one operand: a thread loads ``count`` vectors to registers, and stores them from there to
+    shared memory.
 
     Rows, columns and steps outside are read where the last one is. What is computed of the first
     two is not stored; steps beyond the end are replaced by what changes no sum.
     """
 
-    def __init__(
-        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
-    ) -> None:
+    count = 1
+    _lanes = 1  # of a vector
+
+    def __init__(self, emit: TirEmit, contraction: Contraction, tile: Tile) -> None:
         self.emit, self.contraction, self.tile = emit, contraction, tile
         depth = contraction.depth
         self.depth = depth if isinstance(depth, int) else emit.dim(depth)
-        self.k_type = index_type(contraction.depth)
+        self._k_type = index_type(depth)
         # Groups all take as many steps.
-        unit = contraction.block * tile.groups if tile.groups > 1 else DEPTH
-        self.is_whole = _divides(unit, contraction.depth)
-        self._place_a(code, place)
-        self._place_b(code, place)
+        unit = contraction.block * tile.groups if tile.groups > 1 else tile.depth
+        self._is_whole = _divides(unit, depth)
 
-    def _place_a(self, code: Code, place: Place) -> None:
-        """Neighbouring threads take neighbouring vectors along k; or where those are not together
-        in memory, and a thread's share is as long, a row each."""
-        tile, contraction = self.tile, self.contraction
-        share = DEPTH * tile.rows // tile.members
-        self.a_lanes = lanes = _lanes(contraction.a_lanes, share)
-        self.a_length = share if contraction.is_scattered else lanes
-        parts = DEPTH // self.a_length  # of a row
-        self.a_k = self._narrow(code, remainder(place.member, parts) * self.a_length)
-        first = code.bind(quotient(place.member, parts))
-        self.a_step = tile.members // parts  # rows between a thread's
-        rows = [
-            code.bind(place.row + first + i * self.a_step) for i in range(share // self.a_length)
-        ]
-        self.a_starts = [
-            contraction.row(code, place.line, self._clamped(code, row, contraction.rows, tile.rows))
-            for row in rows
-        ]
-        self.a_at = code.bind(self.a_k * tile.a_row + first)
+    def registers(self, code: Code) -> Array:
+        """For a vector; zeros."""
+        dtype = self.contraction.product.dtype
+        vector = code.array(self._lanes, dtype)
+        vector.store(code, i64(0), splat(self.emit.const(0, dtype), self._lanes))
+        return vector
 
-    def _place_b(self, code: Code, place: Place) -> None:
-        """Neighbouring threads take neighbouring vectors of columns."""
-        tile, contraction = self.tile, self.contraction
-        self.b_count = share = DEPTH * tile.columns // tile.members
-        self.b_lanes = lanes = _lanes(contraction.b_lanes, share)
-        vectors = i64(tile.columns // lanes)
-        column = code.bind(remainder(place.member, vectors) * lanes)
-        self.b_k = self._narrow(code, quotient(place.member, vectors))
-        self.b_step = tile.members * lanes // tile.columns  # steps between a thread's vectors
-        width = contraction.columns
-        last = -(-width // lanes) * lanes if isinstance(width, int) else width
-        at = self._clamped(code, code.bind(place.column + column), last, tile.columns, lanes)
-        self.b_start = contraction.column(code, place.line, at)
-        self.b_at = code.bind(self.b_k * tile.columns + (DEPTH * tile.a_row) + column)
+    @abstractmethod
+    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
+        """This thread's ``n``-th vector of the steps from ``k`` on, to registers."""
+
+    @abstractmethod
+    def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
+        """Put what was loaded into a buffer."""
 
     def _clamped(self, code: Code, i: Expr, size: Dim, step: int, lanes: int = 1) -> Expr:
         if _divides(step, size):
             return i
         return code.bind(tirx.min(i, self.emit.dim(size) - lanes))
 
-    def load(self, code: Code, k: Expr) -> tuple[list[Array], list[Array]]:
-        """What this thread copies of the steps from ``k`` on."""
-        contraction, k = self.contraction, self._narrow(code, k)
-        a, b = [], []
-        for n in range(0, self.a_length, self.a_lanes):
-            own = code.bind(k + (self.a_k + n))
-            at = self._step(code, own, self.a_lanes)
-            for start in self.a_starts:
-                x = contraction.a(code, start, at, self.a_lanes)
-                a.append(self._kept(code, x, own, 0))
-        for i in range(self.b_count // self.b_lanes):
-            own = code.bind(k + (self.b_k + i * self.b_step))
-            at = self._step(code, own, 1)
-            x = contraction.b(code, self.b_start, at, self.b_lanes)
-            b.append(self._kept(code, x, own, 1))
-        return a, b
-
     def _narrow(self, code: Code, k: Expr) -> Expr:
-        return code.bind(tirx.Cast(self.k_type, k))
+        return code.bind(tirx.Cast(self._k_type, k))
 
-    def _step(self, code: Code, k: Expr, lanes: int) -> Expr:
+    def _keep(self, code: Code, to: Array, x: Expr, k: Expr, operand: int) -> None:
+        """Put ``x`` in registers, if step ``k`` is one."""
+        product = self.contraction.product
+        if not self._is_whole:
+            x = code.keep(x)  # or TVM takes the step for one, and reads beyond the end
+            nothing = self.emit.const(product.nothing[operand], product.dtype)
+            x = self.emit.select(tirx.LT(k, self.depth), x, nothing)
+        to.store(code, i64(0), splat(x, self._lanes))
+
+
+class _Vectors(Copies):
+    """A's: neighbouring threads take neighbouring vectors along k."""
+
+    def __init__(
+        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
+    ) -> None:
+        super().__init__(emit, contraction, tile)
+        share = tile.depth * tile.rows // tile.members
+        sizes = (n for n in (VECTOR, 2, 1) if contraction.a_lanes % n == share % n == 0)
+        self._lanes = lanes = next(sizes)
+        vectors = tile.depth // lanes
+        self._k = self._narrow(code, remainder(place.member, vectors) * lanes)
+        first = code.bind(quotient(place.member, vectors))
+        self._step = tile.members // vectors  # rows between a thread's vectors
+        self.count = share // lanes
+        rows = [code.bind(place.row + first + i * self._step) for i in range(self.count)]
+        self._starts = [
+            contraction.row(code, place.line, self._clamped(code, row, contraction.rows, tile.rows))
+            for row in rows
+        ]
+        self._at = code.bind(self._k * tile.a_row + first)
+
+    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
+        own = code.bind(self._narrow(code, k) + self._k)
+        x = self.contraction.a(code, self._starts[n], self._inside(code, own), self._lanes)
+        self._keep(code, to, x, own, 0)
+
+    def _inside(self, code: Code, k: Expr) -> Expr:
         """Where to read step ``k``, which may be beyond the end."""
+        lanes = self._lanes
         if lanes == 1:
             return code.bind(tirx.min(k, self.depth - 1))
         # In this form LLVM sees that it is aligned.
         return code.bind(tirx.min(quotient(k, lanes), self.depth // lanes - 1)) * lanes
 
-    def _kept(self, code: Code, x: Expr, k: Expr, operand: int) -> Array:
-        """``x`` in registers, if step ``k`` is one."""
-        product = self.contraction.product
-        lanes = self.b_lanes if operand else self.a_lanes
-        if not self.is_whole:
-            x = code.keep(x)  # or TVM takes the step for one, and reads beyond the end
-            nothing = self.emit.const(product.nothing[operand], product.dtype)
-            inside = tirx.LT(k, self.depth)
-            x = self.emit.select(inside, x, nothing)
-        kept = code.array(lanes, product.dtype)
-        kept.store(code, i64(0), splat(x, lanes))
-        return kept
+    def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
+        for lane in range(self._lanes):
+            at = buffer + self._at + (lane * self.tile.a_row + n * self._step)
+            shared.store(code, code.bind(at), vector.load(i64(lane)))
 
-    def store(
-        self, code: Code, loaded: tuple[list[Array], list[Array]], shared: Array, buffer: Expr
+
+class _Windows(Copies):
+    """A's, where the steps are taps of a window, apart in memory: a thread has one row, and some
+    taps of all of its windows, so that it knows before where they are."""
+
+    def __init__(
+        self, code: Code, emit: TirEmit, convolution: Convolution, tile: Tile, place: Place
     ) -> None:
-        """Put what was loaded into a buffer."""
-        a, b = loaded
-        for i, array in enumerate(a):
-            vector, row = divmod(i, len(self.a_starts))
-            for n in range(self.a_lanes):
-                step = vector * self.a_lanes + n
-                at = buffer + self.a_at + (step * self.tile.a_row + row * self.a_step)
-                shared.store(code, code.bind(at), array.load(i64(n)))
-        for i, array in enumerate(b):
-            at = buffer + self.b_at + i * self.b_step * self.tile.columns
-            shared.store(code, code.bind(at), array.load(i64(0), self.b_lanes))
+        super().__init__(emit, convolution, tile)
+        self._convolution = convolution
+        row = code.bind(remainder(place.member, tile.rows))
+        own = self._clamped(code, code.bind(place.row + row), convolution.rows, tile.rows)
+        start = convolution.row(code, place.line, own)
+        part = self._narrow(code, quotient(place.member, tile.rows))
+        self._parts = tile.members // tile.rows
+        self.count = -(-tile.depth // self._parts)
+        self._steps = [part + i * self._parts for i in range(self.count)]
+        inside = [code.bind(tirx.min(step, tile.depth - 1)) for step in self._steps]
+        self._starts = [convolution.moved(code, start, step) for step in inside]
+        self._at = code.bind(part * tile.a_row + row)
+
+    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
+        first = self._narrow(code, k)
+        at = code.bind(tirx.min(first, self.depth - self.tile.depth))
+        self._keep(code, to, self._convolution.first(code, self._starts[n], at), first, 0)
+
+    def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
+        at = code.bind(buffer + self._at + n * self._parts * self.tile.a_row)
+        write = partial(shared.store, offset=at, x=vector.load(i64(0)))
+        _where_inside(code, self._steps[n], (n + 1) * self._parts, self.tile.depth, write)
 
 
-def _lanes(possible: int, share: int) -> int:
-    return next(n for n in (VECTOR, 2, 1) if possible % n == 0 and share % n == 0)
+class _Columns(Copies):
+    """B's: neighbouring threads take neighbouring vectors of columns."""
+
+    def __init__(
+        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
+    ) -> None:
+        super().__init__(emit, contraction, tile)
+        sizes = [n for n in (1, 2, VECTOR) if contraction.b_lanes % n == 0]
+        self._lanes = lanes = min(sizes, key=lambda n: _rounds(tile, n) * (n + 2))
+        vectors = tile.columns // lanes
+        column = code.bind(remainder(place.member, vectors) * lanes)
+        first = self._narrow(code, quotient(place.member, vectors))
+        self._step = tile.members // vectors  # steps between a thread's vectors
+        self.count = _rounds(tile, lanes)
+        self._steps = [first + i * self._step for i in range(self.count)]
+        width = contraction.columns
+        last = -(-width // lanes) * lanes if isinstance(width, int) else width
+        at = self._clamped(code, code.bind(place.column + column), last, tile.columns, lanes)
+        self._start = contraction.column(code, place.line, at)
+        self._at = code.bind(first * tile.columns + (tile.depth * tile.a_row) + column)
+
+    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
+        own = code.bind(self._narrow(code, k) + self._steps[n])
+        at = code.bind(tirx.min(own, self.depth - 1))
+        self._keep(code, to, self.contraction.b(code, self._start, at, self._lanes), own, 1)
+
+    def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
+        at = code.bind(buffer + self._at + n * self._step * self.tile.columns)
+        write = partial(shared.store, offset=at, x=vector.load(i64(0), self._lanes))
+        _where_inside(code, self._steps[n], (n + 1) * self._step, self.tile.depth, write)
+
+
+def copies(
+    code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
+) -> tuple[Copies, Copies]:
+    """Of A and of B."""
+    columns = _Columns(code, emit, contraction, tile, place)
+    if isinstance(contraction, Convolution) and contraction.by_windows:
+        return _Windows(code, emit, contraction, tile, place), columns
+    return _Vectors(code, emit, contraction, tile, place), columns
+
+
+def _rounds(tile: Tile, lanes: int) -> int:
+    """How many vectors of B's tile are a thread's, at most."""
+    return -(-tile.depth * tile.columns // (lanes * tile.members))
+
+
+def _where_inside(
+    code: Code, step: Expr, most: int, depth: int, write: Callable[[Code], None]
+) -> None:
+    """``write`` for one of ``depth`` steps; ``step`` is less than ``most``."""
+    if most <= depth:
+        write(code)
+    else:
+        code.when(step < depth, write)
 
 
 def _divides(step: int, size: Dim) -> bool:

@@ -8,7 +8,7 @@ from aivmc.backends.tir_emit import Expr
 from aivmc.ir.dims import Dim, ceil_div, evaluate, symbols
 
 VECTOR = 4  # elements that a thread has side by side
-DEPTH = 8  # steps of k that are in a buffer
+DEPTH = 8  # steps of k that are in a buffer, if they aren't taps of windows
 _PADDING = 4  # elements after a row of A in shared memory, against bank conflicts
 _MOST_SHARED = 48 << 10  # bytes of a block
 _NOMINAL = 128  # where a dim is symbolic
@@ -19,12 +19,13 @@ _PROCESSORS = 108  # of a GPU that tiles are chosen for
 @dataclass(frozen=True)
 class Tile:
     """``down`` by ``along`` threads, each with ``side`` by ``side`` sums. ``groups`` such, in one
-    block, take a block of k each."""
+    block, take a block of k each. ``depth`` steps of k are in a buffer."""
 
     down: int
     along: int
     side: int
     groups: int = 1
+    depth: int = DEPTH
 
     @property
     def rows(self) -> int:
@@ -60,7 +61,7 @@ class Tile:
     @property
     def buffer(self) -> int:
         """Elements of both operands' tiles in shared memory."""
-        return DEPTH * (self.a_row + self.columns)
+        return self.depth * (self.a_row + self.columns)
 
     @property
     def total_at(self) -> int:
@@ -109,13 +110,21 @@ TILES = (
 _BUSY = {8: 256, 4: 512}
 _RATE = {8: 1.0, 4: 0.7}
 _GROUPS = (1, 2, 4, 8)
+_MOST_LOADS = 4  # of A for a step that a thread with few registers has on their way
 
 
-def tile_for(lines: Dim, rows: Dim, columns: Dim, blocks: Dim) -> Tile:
+def tile_for(
+    lines: Dim, rows: Dim, columns: Dim, blocks: Dim, depth: int = DEPTH, loads: int = 0
+) -> Tile:
     """The tile that is fastest for ``lines`` results of ``rows`` by ``columns`` sums over so many
-    blocks of k: the one with the least to do for the busiest multiprocessor."""
+    blocks of k: the one with the least to do for the busiest multiprocessor.
+
+    Buffers have ``depth`` steps. An element of A takes so many ``loads``, from a row of its own; 0
+    if a thread copies vectors, or a row.
+    """
     count = max(blocks, 1) if isinstance(blocks, int) else 1
-    candidates = [replace(tile, groups=n) for tile in TILES for n in _GROUPS if n < 2 * count]
+    shapes = [replace(tile, depth=depth) for tile in TILES]
+    candidates = [replace(tile, groups=n) for tile in shapes for n in _GROUPS if n < 2 * count]
 
     def cost(tile: Tile) -> tuple[float, int]:
         tasks = _nominal(lines * ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns))
@@ -123,12 +132,16 @@ def tile_for(lines: Dim, rows: Dim, columns: Dim, blocks: Dim) -> Tile:
         threads = max(-(-tasks // _PROCESSORS) * tile.threads, _BUSY[tile.side])
         return each * threads / _RATE[tile.side], tasks * tile.size
 
-    return min((c for c in candidates if _fits(c, blocks)), key=cost)
+    return min((c for c in candidates if _fits(c, blocks, loads)), key=cost)
 
 
-def _fits(tile: Tile, blocks: Dim) -> bool:
-    registers = tile.threads * tile.registers
-    return registers <= _REGISTERS and tile.shared_bytes(blocks) <= _MOST_SHARED
+def _fits(tile: Tile, blocks: Dim, loads: int) -> bool:
+    registers, own = tile.threads * tile.registers, tile.depth * tile.rows // tile.members
+    return (
+        registers <= _REGISTERS
+        and tile.shared_bytes(blocks) <= _MOST_SHARED
+        and (tile.side > VECTOR or own * loads <= _MOST_LOADS)
+    )
 
 
 def _nominal(dim: Dim) -> int:

@@ -9,22 +9,29 @@ of k each, and the blocks' sums are added in ascending order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize
 from aivmc.backends.cuda.schedules.block import barrier
-from aivmc.backends.cuda.schedules.copies import Copies, Place
+from aivmc.backends.cuda.schedules.copies import Copies, Place, copies
 from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of
-from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Tile
+from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
 from aivmc.ir.dims import ceil_div, product
 from aivmc.ir.types import Shape
 
 _WARP_DOWN, _WARP_ALONG = 4, 8  # threads of a warp, where a tile has as many
+# Of a step, by the side of a thread's sums: in how many the next one is copied, for there are as
+# many registers for what is on its way.
+_PARTS = {8: 1, 4: 2}
+
+T = TypeVar("T")
+Loaded = tuple[Copies, int, Array]  # a vector of an operand, and its registers
 
 
 def lower_tiles(kernel: Kernel, contraction: Contraction, tile: Tile) -> None:
@@ -65,7 +72,8 @@ class _Tiles:
         member = code.bind(remainder(self.thread, i64(tile.members)))
         self.y, self.x = self._place(code, member)
         place = Place(self.line, self.row, self.column, member)
-        self.copies = Copies(code, self.emit, contraction, tile, place)
+        a, b = copies(code, self.emit, contraction, tile, place)
+        self.copies = [(operand, n) for operand in (a, b) for n in range(operand.count)]
         self.vectors = tile.side**2 // VECTOR
         registers = code.array(tile.side**2, self.product.dtype)
         self.sums = Waiting(registers, i64(0), VECTOR)
@@ -74,6 +82,7 @@ class _Tiles:
         self.block = 0 if is_one else contraction.block
         self.blocks = blocks_of(contraction.depth, self.block)
         self.rounds = ceil_div(self.blocks, tile.groups)
+        self.parts = _PARTS[tile.side]
         # What becomes of a vector of sums takes many instructions.
         self.is_long = contraction.epilogue.is_heavy or contraction.lanes % VECTOR > 0
 
@@ -93,13 +102,13 @@ class _Tiles:
         if self.tile.groups > 1:
             self._lower_groups()
         elif self.rounds == 1:
-            self._prepare(code, i64(0), i64(0))
+            self._prepare(code, i64(0))
             self._block(code, i64(0), i64(0))
             self._finish(self.sums)
         else:
             total = self._total(code, self.tile.side**2)
             self._fill(code, total, -0.0)
-            self._prepare(code, i64(0), i64(0))
+            self._prepare(code, i64(0))
             # One block at least: the sum of nothing is +0.
             count = code.bind(tirx.max(self.emit.dim(self.rounds), i64(1)))
             code.loop(count, lambda scope, number: self._add_block(scope, number, total))
@@ -116,21 +125,29 @@ class _Tiles:
         return Waiting(self.shared, first, VECTOR * self.tile.threads)
 
     def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
-        self._block(code, code.bind(number * self.block), i64(0))
+        done = code.bind(number * (self.block // self.tile.depth))
+        self._block(code, code.bind(number * self.block), done)
         for n in range(self.vectors):
             total.store(code, n, self.emit.add(total.load(n), self.sums.load(n)))
 
-    def _block(self, code: Code, first: Expr, base: Expr) -> None:
-        """Sums of the block of k from ``first`` on; at step ``base`` the buffers began to take
-        turns."""
+    def _block(self, code: Code, first: Expr, done: Expr) -> None:
+        """Sums of the block of k from ``first`` on, after so many turns of the buffers."""
         self._fill(code, self.sums, 0.0)
 
+        # Groups all take as many steps, even beyond the last one.
+        groups, depth = self.tile.groups, self.emit.dim(self.contraction.depth)
+        end = code.bind(first + self.block) if groups > 1 else depth
+
         def step(scope: Code, number: Expr) -> None:
-            k = scope.bind(first + number * DEPTH)
-            following = scope.bind(k + DEPTH)
-            loaded = self.copies.load(scope, following)
-            self._multiply(scope, self._buffer(scope, k - base))
-            self.copies.store(scope, loaded, self.shared, self._buffer(scope, following - base))
+            turn = scope.bind(done + number)
+            following = scope.bind(first + (number + 1) * self.tile.depth)
+            more = tirx.LT(following, end)
+            now, then = self._buffer(scope, turn), self._buffer(scope, turn + 1)
+            for part in range(self.parts):
+                own = [(*copy, copy[0].registers(scope)) for copy in self._part(self.copies, part)]
+                scope.when(more, partial(self._load, vectors=own, k=following))
+                self._multiply(scope, now, self._part(range(self.tile.depth), part))
+                scope.when(more, partial(self._put, vectors=own, buffer=then))
             barrier(scope)
 
         code.loop(self._steps(code, first), step)
@@ -139,18 +156,19 @@ class _Tiles:
         """How many the block has that starts at ``first``."""
         depth = self.contraction.depth
         if self.tile.groups > 1:
-            return i64(self.block // DEPTH)
+            return i64(self.block // self.tile.depth)
         if self.rounds == 1:
-            return self.emit.dim(ceil_div(depth, DEPTH))
+            return self.emit.dim(ceil_div(depth, self.tile.depth))
         left = tirx.max(tirx.min(self.emit.dim(depth) - first, i64(self.block)), i64(0))
-        return code.bind(quotient(code.bind(left + (DEPTH - 1)), i64(DEPTH)))
+        return code.bind(quotient(code.bind(left + (self.tile.depth - 1)), self.tile.depth))
 
-    def _prepare(self, code: Code, k: Expr, base: Expr) -> None:
-        """Fill the buffer of the first step."""
+    def _prepare(self, code: Code, k: Expr) -> None:
+        """Fill the buffer of the first turn, with the steps from ``k`` on."""
 
         def fill(scope: Code) -> None:
-            loaded = self.copies.load(scope, k)
-            self.copies.store(scope, loaded, self.shared, self._buffer(scope, k - base))
+            own = [(*copy, copy[0].registers(scope)) for copy in self.copies]
+            self._load(scope, own, k)
+            self._put(scope, own, self._buffer(scope, i64(0)))
             barrier(scope)
 
         depth = self.contraction.depth
@@ -159,17 +177,28 @@ class _Tiles:
         else:
             code.when(tirx.LT(i64(0), self.emit.dim(depth)), fill)
 
-    def _buffer(self, code: Code, steps: Expr) -> Expr:
-        """The group's buffer after so many steps."""
-        turn = remainder(quotient(code.bind(steps), i64(DEPTH)), i64(2))
-        return code.bind((self.group * 2 + turn) * self.tile.buffer)
+    def _part(self, all: Sequence[T], number: int) -> Sequence[T]:
+        first, last = (len(all) * n // self.parts for n in (number, number + 1))
+        return all[first:last]
 
-    def _multiply(self, code: Code, buffer: Expr) -> None:
-        """What is in a buffer, for all of the thread's sums."""
+    def _load(self, code: Code, vectors: list[Loaded], k: Expr) -> None:
+        for operand, n, vector in vectors:
+            operand.load(code, n, k, vector)
+
+    def _put(self, code: Code, vectors: list[Loaded], buffer: Expr) -> None:
+        for operand, n, vector in vectors:
+            operand.store(code, n, vector, self.shared, buffer)
+
+    def _buffer(self, code: Code, turn: Expr) -> Expr:
+        """The group's buffer in a turn."""
+        return code.bind((self.group * 2 + remainder(turn, 2)) * self.tile.buffer)
+
+    def _multiply(self, code: Code, buffer: Expr, steps: Sequence[int]) -> None:
+        """Some steps in a buffer, for all of the thread's sums."""
         tile = self.tile
         a = code.bind(buffer + tile.row(self.y, 0))
-        b = code.bind(buffer + tile.column(self.x, 0) + DEPTH * tile.a_row)
-        for k in range(DEPTH):
+        b = code.bind(buffer + tile.column(self.x, 0) + tile.depth * tile.a_row)
+        for k in steps:
             down = self._own(code, code.bind(a + k * tile.a_row), tile.down)
             along = self._own(code, code.bind(b + k * tile.columns), tile.along)
             for n in range(self.vectors):
@@ -248,8 +277,8 @@ class _Tiles:
 
         def one(scope: Code, number: Expr) -> None:
             first = scope.bind((number * tile.groups + self.group) * self.block)
-            self._prepare(scope, first, first)
-            self._block(scope, first, first)
+            self._prepare(scope, first)
+            self._block(scope, first, i64(0))
             self._show_sums(scope)
             add = partial(self._add_groups, total=total, number=number)
             self._share(scope, lambda n, vector: partial(add, n=n, vector=vector))
