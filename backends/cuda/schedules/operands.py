@@ -203,6 +203,7 @@ class Convolution(_Operands):
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
         """And, where there is padding, which taps of the window are inside: a bit for each."""
+        row = tirx.Cast(self.at_type, row)
         batch, *places = delinearize(code, self.emit, row, self.places)
         attributes = self.root.attributes
         at = [
@@ -230,7 +231,7 @@ class Convolution(_Operands):
             found = none = tirx.const(0, self.bits_type)
             for i in range(self.window[axis]):
                 place = at[axis] + i * dilation
-                here = tirx.And(tirx.GE(place, i64(0)), tirx.LT(place, size))
+                here = tirx.And(place >= 0, place < size)
                 these = tirx.Select(here, tirx.shift_left(bits, i * taps), none)
                 found = code.keep(tirx.bitwise_or(found, these))  # TVM would repeat it
             bits, taps = found, taps * self.window[axis]

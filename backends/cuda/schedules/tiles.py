@@ -19,7 +19,7 @@ from tvm import tirx
 from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize
 from aivmc.backends.cuda.schedules.block import barrier
 from aivmc.backends.cuda.schedules.copies import Copies, Place, copies
-from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of
+from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of, index_type
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
 from aivmc.ir.dims import ceil_div, product
@@ -65,11 +65,11 @@ class _Tiles:
         self.shared = kernel.scratch_as(self.product.dtype)
         code = self.code = kernel.code
         self.line, down, along = delinearize(code, self.emit, kernel.begin, grid)
-        self.row = code.bind(down * tile.rows)
-        self.column = code.bind(along * tile.columns)
-        self.thread = code.bind(tirx.max(kernel.end, i64(0)))
-        self.group = code.bind(quotient(self.thread, i64(tile.members)))
-        member = code.bind(remainder(self.thread, i64(tile.members)))
+        self.row = code.bind(tirx.Cast(index_type(contraction.rows), down * tile.rows))
+        self.column = code.bind(tirx.Cast(index_type(contraction.columns), along * tile.columns))
+        self.thread = code.bind(tirx.Cast("int32", tirx.max(kernel.end, i64(0))))
+        self.group = code.bind(quotient(self.thread, tile.members))
+        member = code.bind(remainder(self.thread, tile.members))
         self.y, self.x = self._place(code, member)
         place = Place(self.line, self.row, self.column, member)
         a, b = copies(code, self.emit, contraction, tile, place)
@@ -83,18 +83,16 @@ class _Tiles:
         self.blocks = blocks_of(contraction.depth, self.block)
         self.rounds = ceil_div(self.blocks, tile.groups)
         self.parts = _PARTS[tile.side]
-        # What becomes of a vector of sums takes many instructions.
-        self.is_long = contraction.epilogue.is_heavy or contraction.lanes % VECTOR > 0
 
     def _place(self, code: Code, member: Expr) -> tuple[Expr, Expr]:
         """A thread's place in its tile: warps are nearly square, so that they read little."""
         along = self.tile.along
         if along % _WARP_ALONG or self.tile.down % _WARP_DOWN:
-            return code.bind(quotient(member, i64(along))), code.bind(remainder(member, i64(along)))
-        warp, lane = (f(member, i64(_WARP_DOWN * _WARP_ALONG)) for f in (quotient, remainder))
-        across = i64(along // _WARP_ALONG)
-        y = quotient(warp, across) * _WARP_DOWN + quotient(lane, i64(_WARP_ALONG))
-        x = remainder(warp, across) * _WARP_ALONG + remainder(lane, i64(_WARP_ALONG))
+            return code.bind(quotient(member, along)), code.bind(remainder(member, along))
+        warp, lane = (f(member, _WARP_DOWN * _WARP_ALONG) for f in (quotient, remainder))
+        across = along // _WARP_ALONG
+        y = quotient(warp, across) * _WARP_DOWN + quotient(lane, _WARP_ALONG)
+        x = remainder(warp, across) * _WARP_ALONG + remainder(lane, _WARP_ALONG)
         return code.bind(y), code.bind(x)
 
     def lower(self) -> None:
@@ -121,7 +119,7 @@ class _Tiles:
         return self._in_shared(code, self.tile.total_at)
 
     def _in_shared(self, code: Code, start: int) -> Waiting:
-        first = code.bind(self.thread * VECTOR + start)
+        first = code.bind(tirx.Cast("int64", self.thread * VECTOR + start))
         return Waiting(self.shared, first, VECTOR * self.tile.threads)
 
     def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
@@ -221,9 +219,11 @@ class _Tiles:
     # Results
 
     def _finish(self, total: Waiting) -> None:
-        """Store what becomes of the thread's results: by a loop, if that is long."""
+        """Store what becomes of the thread's results: of many at once, or by a loop that leaves
+        registers free."""
         code, across = self.code, self.tile.side // VECTOR
-        if not self.is_long:
+        is_long = self.contraction.epilogue.is_heavy or self.contraction.lanes % VECTOR
+        if self.tile.keeps_total and not is_long:
             for n in range(self.vectors):
                 row = self.tile.row(self.y, n // across)
                 column = self.tile.column(self.x, n % across * VECTOR)
@@ -258,10 +258,8 @@ class _Tiles:
         own.store(code, i64(0), sums)
         for n in range(0, VECTOR, lanes):
             at = code.bind(column + n)
-            inside = tirx.And(
-                tirx.LT(row, self.emit.dim(contraction.rows)),
-                tirx.LT(at, self.emit.dim(contraction.columns)),
-            )
+            rows, columns = (self.emit.dim(d) for d in (contraction.rows, contraction.columns))
+            inside = tirx.And(row < rows, at < columns)
             x = own.load(i64(n), lanes)
             place = {"line": self.line, "row": row, "column": at}
             code.when(inside, partial(contraction.store, **place, sums=x))
@@ -296,8 +294,8 @@ class _Tiles:
         """``body`` for each vector of the tile that is this thread's among those of all groups."""
         tile = self.tile
         for n in range(tile.share):
-            vector = code.bind(self.thread + n * tile.threads)
-            code.when(tirx.LT(vector, i64(tile.size // VECTOR)), body(n, vector))
+            vector = code.bind(tirx.Cast("int64", self.thread + n * tile.threads))
+            code.when(vector < tile.size // VECTOR, body(n, vector))
 
     def _show_sums(self, code: Code) -> None:
         """Put all groups' sums where any thread can read them: in the place of the buffers."""
