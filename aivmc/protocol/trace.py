@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from aivmc.ir.constants import Array, tensor_bytes
 from aivmc.ir.types import DType, TensorType
 from aivmc.kernel_file.reader import KernelFile
 from aivmc.protocol.merkle import MerkleTree
+from aivmc.runtime.native import Parts
 from aivmc.trust.documents import canonical, hex_bytes, members, natural, parse_canonical, text
 from aivmc.trust.errors import MalformedError
 
@@ -102,51 +104,86 @@ def program_digest(kernel: KernelFile, target: str) -> str:
 
 
 class Tracer:
-    """Collects a trace's digests while a kernel runs, on the threads that run it."""
+    """Collects a trace's digests while a kernel runs, on the threads that run it.
 
-    def __init__(self) -> None:
-        self._leaves: list[_Leaf] = []
+    ``known`` is what tracers of the same kernel have found out of results that stay where they are,
+    by step, and is added to.
+    """
+
+    def __init__(self, known: Known | None = None) -> None:
+        self._known: Known = {} if known is None else known
+        self._hashing: list[_Hashing] = []
 
     @property
     def digests(self) -> tuple[bytes, ...]:
-        return tuple(leaf.digest() for leaf in self._leaves)
+        """Once all steps have run."""
+        return tuple(digest for each in self._hashing for digest in each.digests())
 
-    def parts(self, step: int, results: Sequence[Array]) -> list[Callable[[], None]]:
-        """The pieces of hashing a step's results."""
-        leaves = [_Leaf(array) for array in results]
-        self._leaves += leaves
-        return [hash_piece for leaf in leaves for hash_piece in leaf.hashing]
+    def divide(self, results: Sequence[Sequence[Array]]) -> Parts:
+        """A part is a piece of a step's results."""
+        steps = [self._value(step, arrays) for step, arrays in enumerate(results)]
+        self._hashing = [_Hashing(values) for values in steps]
+        counts = [len(values.pieces) for values in steps]
+        return counts, lambda step, begin, end: self._hashing[step].hash(begin, end)
 
     def __call__(self, step: int, results: Sequence[Array]) -> None:
-        for part in self.parts(step, results):
-            part()
+        hashing = _Hashing(_Values(results))
+        hashing.hash(0, len(hashing.values.pieces))
+        self._hashing.append(hashing)
+
+    def _value(self, step: int, arrays: Sequence[Array]) -> _Values:
+        values = self._known.get(step)
+        if values is None or any(a is not b for a, b in zip(arrays, values.arrays, strict=True)):
+            values = self._known[step] = _Values(arrays)
+        return values
 
 
-class _Leaf:
-    """A leaf in the making, of a contiguous array in the machine's byte order."""
+class _Values:
+    """A step's results, contiguous arrays in the machine's byte order, and the pieces of all."""
 
-    def __init__(self, array: Array) -> None:
-        dtype = DType.of(array.dtype)
-        self._header = f"{TensorType(dtype, array.shape)}\0".encode()
-        flat, size = array.reshape(-1).view(np.uint8), PIECE_BYTES
-        data = array.reshape(-1) if dtype.is_sub_byte else flat.data
-        pieces = [data[i : i + size] for i in range(0, flat.size, size)]
-        self._digests = [b""] * len(pieces)
-        self.hashing = [partial(self._hash, i, piece) for i, piece in enumerate(pieces)]
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.arrays = arrays
+        cut = [_pieces(array) for array in arrays]
+        self.pieces = [piece for pieces in cut for piece in pieces]
+        self.headers = [f"{TensorType(DType.of(a.dtype), a.shape)}\0".encode() for a in arrays]
+        self.ends = list(accumulate(map(len, cut)))  # of each array's pieces
 
-    def _hash(self, number: int, piece: Array | memoryview) -> None:
-        data = piece if isinstance(piece, memoryview) else tensor_bytes(piece)
-        self._digests[number] = blake3(data).digest()
 
-    def digest(self) -> bytes:
-        """Once all pieces are hashed."""
-        return blake3(self._header + b"".join(self._digests)).digest()
+Known = dict[int, _Values]
+
+
+class _Hashing:
+    """Of a step's results, in one run."""
+
+    def __init__(self, values: _Values) -> None:
+        self.values = values
+        self._digests = [b""] * len(values.pieces)
+
+    def hash(self, begin: int, end: int) -> None:
+        """The pieces from ``begin`` on."""
+        for i in range(begin, end):
+            piece = self.values.pieces[i]
+            data = piece if isinstance(piece, memoryview) else tensor_bytes(piece)
+            self._digests[i] = blake3(data).digest()
+
+    def digests(self) -> list[bytes]:
+        """The leaves, once all pieces are hashed."""
+        values, begins = self.values, (0, *self.values.ends)
+        return [
+            blake3(header + b"".join(self._digests[begin:end])).digest()
+            for header, begin, end in zip(values.headers, begins, values.ends)
+        ]
+
+
+def _pieces(array: Array) -> list[Array | memoryview]:
+    flat, size = array.reshape(-1).view(np.uint8), PIECE_BYTES
+    data = array.reshape(-1) if DType.of(array.dtype).is_sub_byte else flat.data
+    return [data[i : i + size] for i in range(0, flat.size, size)]
 
 
 def leaf_digest(array: Array) -> bytes:
     """BLAKE3 of the type, a zero byte, and BLAKE3 of each piece of the elements."""
     native = np.asarray(array, array.dtype.newbyteorder("="), order="C")
-    leaf = _Leaf(native)
-    for hash_piece in leaf.hashing:
-        hash_piece()
-    return leaf.digest()
+    tracer = Tracer()
+    tracer(0, [native])
+    return tracer.digests[0]

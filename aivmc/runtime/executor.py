@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -33,10 +32,11 @@ threads the next step may be running, so it must not write to them."""
 class PartedObserver(Protocol):
     """An observer whose work after a step is parts, which threads share.
 
-    It learns of all steps before they run, and may look at the results only in the parts.
+    It learns of all steps' results before they run, of none where a step is not traced, and may
+    look at them only when a part is done.
     """
 
-    def parts(self, step: int, results: Sequence[Array]) -> Sequence[Callable[[], object]]: ...
+    def divide(self, results: Sequence[Sequence[Array]]) -> Parts: ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class _Bound:
     tasks: tuple[int, ...]
     scratch: int
     is_small: bool  # so that one thread is the quickest
+    views: dict[tuple[int, int], Array]  # results in the arena, by step, once they are looked at
 
 
 class Executor:
@@ -124,23 +125,37 @@ class Executor:
         self, bound: _Bound, buffers: list[int], outputs: list[Array], observer: Observer
     ) -> Parts:
         """What ``observer`` does after each step."""
-        values = dict(zip(self._plan.symbols, bound.dims))
-        arena = self._arena.ctypes.data
+        traced = self._plan.traced
 
-        def array(result: Result) -> Array:
-            kind, which = self._plan.buffers[result.buffer]
-            shape = tuple([evaluate(d, values) for d in result.type.shape])
-            if kind == "output":
-                return outputs[int(which)].reshape(shape)
-            dtype = result.type.dtype.numpy
-            return np.ndarray(shape, dtype, self._arena, buffers[result.buffer] - arena)
-
-        one = partial(_one_part, observer)
-        parts = observer.parts if isinstance(observer, PartedObserver) else one
-        return [
-            parts(step, list(map(array, results))) if traced else ()
-            for step, (results, traced) in enumerate(zip(self._plan.results, self._plan.traced))
+        results = [
+            [
+                self._view(bound, (step, number), buffers[result.buffer], outputs, result)
+                for number, result in enumerate(results if seen else ())
+            ]
+            for step, (results, seen) in enumerate(zip(self._plan.results, traced))
         ]
+        if isinstance(observer, PartedObserver):
+            return observer.divide(results)
+        return traced, lambda step, *_: observer(step, results[step])
+
+    def _view(
+        self,
+        bound: _Bound,
+        place: tuple[int, int],
+        address: int,
+        outputs: list[Array],
+        result: Result,
+    ) -> Array:
+        if place in bound.views:
+            return bound.views[place]
+        kind, which = self._plan.buffers[result.buffer]
+        values = dict(zip(self._plan.symbols, bound.dims))
+        shape = tuple([evaluate(d, values) for d in result.type.shape])
+        if kind == "output":
+            return outputs[int(which)].reshape(shape)
+        at = address - self._arena.ctypes.data
+        view = np.ndarray(shape, result.type.dtype.numpy, self._arena, at)
+        return bound.views.setdefault(place, view)
 
     def _bind(self, inputs: Mapping[str, Any], arrays: Sequence[Array]) -> _Bound:
         """Check the shapes, and lay out memory for them."""
@@ -171,6 +186,7 @@ class Executor:
             sizes.tasks,
             sizes.scratch,
             small,
+            {},
         )
         if len(self._bound) >= _CACHED_SHAPES:
             del self._bound[next(iter(self._bound))]
@@ -194,12 +210,6 @@ class Executor:
             native = NativeKernel(self._code, **sizes, threads=threads)
             self._natives[threads] = native
         return native
-
-
-def _one_part(
-    observer: Observer, step: int, results: Sequence[Array]
-) -> Sequence[Callable[[], object]]:
-    return [partial(observer, step, results)]
 
 
 def _allocate(output: Output) -> tuple[int, Array]:

@@ -22,8 +22,9 @@ from aivmc.ir.errors import AivmcError
 from aivmc.kernel_file.errors import IntegrityError
 
 Words = npt.NDArray[np.int64]
-Parts = Sequence[Sequence[Callable[[], object]]]
-"""What is to be called after each step, by any of the threads."""
+Parts = tuple[Sequence[int], Callable[[int, int, int], object]]
+"""What is to be done after each step, by all threads: how many parts of it there are, and what does
+those of a step from one on to another."""
 
 
 _OBSERVE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -181,13 +182,12 @@ class _Context:
 
     def run_observed(self, code: _Code, parts: Parts) -> None:
         """Run, with ``parts`` after the steps."""
-        self._observing[:] = [len(p) for p in parts]
+        self._observing[:], do = parts
         errors: list[BaseException] = []
 
         def observe(step: int, begin: int, end: int) -> None:
             try:
-                for part in parts[step][begin:end]:
-                    part()
+                do(step, begin, end)
             except BaseException as error:  # C can't pass it on
                 errors.append(error)
 

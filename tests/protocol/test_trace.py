@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from aivmc.protocol.trace import Trace, Tracer, leaf_digest, parse_trace, read_t
 from aivmc.referee import Case, Operand
 from aivmc.runtime.environment import missing_features
 from aivmc.runtime.kernel import Kernel
+from aivmc.runtime.native import Parts
 from aivmc.runtime.selftest import choose_sizes, make_inputs
 from aivmc.trust.documents import canonical
 from aivmc.trust.errors import MalformedError, TrustError
@@ -74,17 +76,17 @@ class Liar(Tracer):
         super().__init__()
         self.before = leaf  # leaves before the lie
 
-    def parts(self, step: int, results: Sequence[Array]) -> list[Callable[[], None]]:
-        honest, at = super().parts(step, results), self.before
-        self.before -= len(results)
+    def divide(self, results: Sequence[Sequence[Array]]) -> Parts:
+        counts, honest = super().divide(results)
+        leaves = [array for arrays in results for array in arrays]
+        first = list(accumulate(map(len, results), initial=0))
 
-        def lie() -> None:
-            if 0 <= at < len(results):
-                results[at].reshape(-1).view(np.uint8)[-1] ^= 1
-            for part in honest:
-                part()
+        def lie(step: int, begin: int, end: int) -> None:
+            if first[step] <= self.before < first[step + 1] and begin == 0:
+                leaves[self.before].reshape(-1).view(np.uint8)[-1] ^= 1
+            honest(step, begin, end)
 
-        return [lie]
+        return counts, lie
 
 
 def lying_run(session: Session, inputs: Mapping[str, Array], leaf: int) -> tuple[Liar, Outputs]:
@@ -372,8 +374,8 @@ def test_digests_of_values_in_pieces(bytes: int) -> None:
     expected = blake3(f"i16[{values.size}]\0".encode() + joined).digest()
     assert leaf_digest(values) == expected
     tracer = Tracer()
-    parts = tracer.parts(0, [values])
-    assert len(parts) == len(pieces)
-    for part in reversed(parts):
-        part()
+    counts, hash_pieces = tracer.divide([[], [values]])
+    assert counts == [0, len(pieces)]
+    for i in reversed(range(len(pieces))):
+        hash_pieces(1, i, i + 1)
     assert tracer.digests == (expected,)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,11 @@ def test_parts_see_what_each_traced_step_leaves(threads: int, n: int) -> None:
         result = buffers[steps[step].buffers[1]]
         seen.append((step, part, bool((result == expected[step]).all())))
 
-    parts = [[partial(look, step, part) for part in range(step % 4)] for step in range(count)]
+    def looks_at(step: int, begin: int, end: int) -> None:
+        for part in range(begin, end):
+            look(step, part)
+
+    parts = [step % 4 for step in range(count)], looks_at
     looks = [(i, part, True) for i, s in enumerate(steps) if s.traced for part in range(i % 4)]
     for _ in range(20):
         for observed in (True, False):
@@ -160,11 +164,11 @@ def test_an_error_of_a_part_ends_up_here() -> None:
         kernel = NativeKernel(code, buffers=2, dims=1, steps=2, threads=threads)
         a, b = np.arange(4), np.zeros(4, np.int64)
 
-        def fail() -> None:
+        def fail(*_: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            kernel.run((a.ctypes.data, b.ctypes.data), (4,), (4, 4), parts=[[fail], []])
+            kernel.run((a.ctypes.data, b.ctypes.data), (4,), (4, 4), parts=([1, 0], fail))
         assert (run_rotations(kernel, 2, 4) == (np.arange(4) + 2) % 4 + 2).all()
         kernel.close()
 
