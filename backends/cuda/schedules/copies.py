@@ -54,8 +54,8 @@ class Copies(ABC):
         return vector
 
     @abstractmethod
-    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
-        """This thread's ``n``-th vector of the steps from ``k`` on, to registers."""
+    def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
+        """This thread's ``n``-th vector of a unit of k, to registers."""
 
     @abstractmethod
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
@@ -101,14 +101,16 @@ class _Vectors(Copies):
         ]
         self._at = code.bind(self._k * tile.a_row + first)
 
-    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
-        own = code.bind(self._narrow(code, k) + self._k)
+    def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
+        own = code.bind(self._narrow(code, unit) * self.tile.depth + self._k)
         x = self.contraction.a(code, self._starts[n], self._inside(code, own), self._lanes)
         self._keep(code, to, x, own, 0)
 
     def _inside(self, code: Code, k: Expr) -> Expr:
         """Where to read step ``k``, which may be beyond the end."""
         lanes = self._lanes
+        if self._is_whole:
+            return k
         if lanes == 1:
             return code.bind(tirx.min(k, self.depth - 1))
         # In this form LLVM sees that it is aligned.
@@ -140,10 +142,11 @@ class _Windows(Copies):
         self._starts = [convolution.moved(code, start, step) for step in inside]
         self._at = code.bind(part * tile.a_row + row)
 
-    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
-        first = self._narrow(code, k)
-        at = code.bind(tirx.min(first, self.depth - self.tile.depth))
-        self._keep(code, to, self._convolution.first(code, self._starts[n], at), first, 0)
+    def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
+        own, depth = self._narrow(code, unit), self.tile.depth
+        at = own if self._is_whole else code.bind(tirx.min(own, self.depth // depth - 1))
+        x = self._convolution.first(code, self._starts[n], at)
+        self._keep(code, to, x, own * depth, 0)
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
         at = code.bind(buffer + self._at + n * self._parts * self.tile.a_row)
@@ -172,9 +175,10 @@ class _Columns(Copies):
         self._start = contraction.column(code, place.line, at)
         self._at = code.bind(first * tile.columns + (tile.depth * tile.a_row) + column)
 
-    def load(self, code: Code, n: int, k: Expr, to: Array) -> None:
-        own = code.bind(self._narrow(code, k) + self._steps[n])
-        at = code.bind(tirx.min(own, self.depth - 1))
+    def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
+        own = code.bind(self._narrow(code, unit) * self.tile.depth + self._steps[n])
+        are_in = self._is_whole and (n + 1) * self._step <= self.tile.depth
+        at = own if are_in else code.bind(tirx.min(own, self.depth - 1))
         self._keep(code, to, self.contraction.b(code, self._start, at, self._lanes), own, 1)
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:

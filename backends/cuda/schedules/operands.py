@@ -248,13 +248,14 @@ class Convolution(_Operands):
         tap, channel = parts if self.group > 1 else parts[::-1]
         return self._read(code, start, (channel, tap), tap, lanes)
 
-    def first(self, code: Code, start: Expr, k: Expr) -> Expr:
-        """Step ``k``, the first of a unit, of the row that starts there."""
-        channel, tap = (code.bind(f(k, self.taps)) for f in (quotient, remainder))
-        if not self.windows:
-            return self._read(code, start, (channel, tap), tap, 1)
-        turn = remainder(quotient(channel, self.windows), 2)
-        return self._read(code, start, (channel, tirx.const(0, k.ty.dtype)), turn * self.taps, 1)
+    def first(self, code: Code, start: Expr, unit: Expr) -> Expr:
+        """The first step of a unit, of the row that starts there."""
+        if self.windows:
+            step = code.bind(unit * self.windows), tirx.const(0, unit.ty.dtype)
+            return self._read(code, start, step, remainder(unit, 2) * self.taps, 1)
+        channel, part = (code.bind(f(unit, self.taps // self.unit)) for f in (quotient, remainder))
+        tap = code.bind(part * self.unit)
+        return self._read(code, start, (channel, tap), tap, 1)
 
     def moved(self, code: Code, start: Expr, steps: Expr) -> Expr:
         """Where a row starts of which a unit's first step is the one so many ``steps`` after it:

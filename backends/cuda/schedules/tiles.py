@@ -82,6 +82,7 @@ class _Tiles:
         self.block = 0 if is_one else contraction.block
         self.blocks = blocks_of(contraction.depth, self.block)
         self.rounds = ceil_div(self.blocks, tile.groups)
+        self.units = ceil_div(contraction.depth, tile.depth)
         self.parts = _PARTS[tile.side]
 
     def _place(self, code: Code, member: Expr) -> tuple[Expr, Expr]:
@@ -101,7 +102,7 @@ class _Tiles:
             self._lower_groups()
         elif self.rounds == 1:
             self._prepare(code, i64(0))
-            self._block(code, i64(0), i64(0))
+            self._block(code, i64(0))
             self._finish(self.sums)
         else:
             total = self._total(code, self.tile.side**2)
@@ -123,50 +124,48 @@ class _Tiles:
         return Waiting(self.shared, first, VECTOR * self.tile.threads)
 
     def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
-        done = code.bind(number * (self.block // self.tile.depth))
-        self._block(code, code.bind(number * self.block), done)
+        self._block(code, code.bind(number * (self.block // self.tile.depth)))
         for n in range(self.vectors):
             total.store(code, n, self.emit.add(total.load(n), self.sums.load(n)))
 
-    def _block(self, code: Code, first: Expr, done: Expr) -> None:
-        """Sums of the block of k from ``first`` on, after so many turns of the buffers."""
+    def _block(self, code: Code, first: Expr) -> None:
+        """Sums of the block of k that starts with that unit; the buffers take turns with units."""
         self._fill(code, self.sums, 0.0)
-
-        # Groups all take as many steps, even beyond the last one.
-        groups, depth = self.tile.groups, self.emit.dim(self.contraction.depth)
-        end = code.bind(first + self.block) if groups > 1 else depth
+        end = self.emit.dim(self.units)
+        if self.tile.groups > 1:  # all take as many, even beyond the last one
+            end = code.bind(first + self.block // self.tile.depth)
 
         def step(scope: Code, number: Expr) -> None:
-            turn = scope.bind(done + number)
-            following = scope.bind(first + (number + 1) * self.tile.depth)
+            unit = scope.bind(first + number)
+            following = scope.bind(unit + 1)
             more = tirx.LT(following, end)
-            now, then = self._buffer(scope, turn), self._buffer(scope, turn + 1)
+            now, then = self._buffer(scope, unit), self._buffer(scope, following)
             for part in range(self.parts):
                 own = [(*copy, copy[0].registers(scope)) for copy in self._part(self.copies, part)]
-                scope.when(more, partial(self._load, vectors=own, k=following))
+                scope.when(more, partial(self._load, vectors=own, unit=following))
                 self._multiply(scope, now, self._part(range(self.tile.depth), part))
                 scope.when(more, partial(self._put, vectors=own, buffer=then))
             barrier(scope)
 
-        code.loop(self._steps(code, first), step)
+        code.loop(self._count(code, first), step)
 
-    def _steps(self, code: Code, first: Expr) -> Expr:
-        """How many the block has that starts at ``first``."""
-        depth = self.contraction.depth
+    def _count(self, code: Code, first: Expr) -> Expr:
+        """Of the units of the block that starts with the ``first`` one."""
+        whole = i64(self.block // self.tile.depth)
         if self.tile.groups > 1:
-            return i64(self.block // self.tile.depth)
+            return whole
+        units = self.emit.dim(self.units)
         if self.rounds == 1:
-            return self.emit.dim(ceil_div(depth, self.tile.depth))
-        left = tirx.max(tirx.min(self.emit.dim(depth) - first, i64(self.block)), i64(0))
-        return code.bind(quotient(code.bind(left + (self.tile.depth - 1)), self.tile.depth))
+            return units
+        return code.bind(tirx.max(tirx.min(units - first, whole), i64(0)))
 
-    def _prepare(self, code: Code, k: Expr) -> None:
-        """Fill the buffer of the first turn, with the steps from ``k`` on."""
+    def _prepare(self, code: Code, unit: Expr) -> None:
+        """Fill the buffer of a first unit."""
 
         def fill(scope: Code) -> None:
             own = [(*copy, copy[0].registers(scope)) for copy in self.copies]
-            self._load(scope, own, k)
-            self._put(scope, own, self._buffer(scope, i64(0)))
+            self._load(scope, own, unit)
+            self._put(scope, own, self._buffer(scope, unit))
             barrier(scope)
 
         depth = self.contraction.depth
@@ -179,17 +178,17 @@ class _Tiles:
         first, last = (len(all) * n // self.parts for n in (number, number + 1))
         return all[first:last]
 
-    def _load(self, code: Code, vectors: list[Loaded], k: Expr) -> None:
+    def _load(self, code: Code, vectors: list[Loaded], unit: Expr) -> None:
         for operand, n, vector in vectors:
-            operand.load(code, n, k, vector)
+            operand.load(code, n, unit, vector)
 
     def _put(self, code: Code, vectors: list[Loaded], buffer: Expr) -> None:
         for operand, n, vector in vectors:
             operand.store(code, n, vector, self.shared, buffer)
 
-    def _buffer(self, code: Code, turn: Expr) -> Expr:
-        """The group's buffer in a turn."""
-        return code.bind((self.group * 2 + remainder(turn, 2)) * self.tile.buffer)
+    def _buffer(self, code: Code, unit: Expr) -> Expr:
+        """The group's buffer of a unit."""
+        return code.bind((self.group * 2 + remainder(unit, 2)) * self.tile.buffer)
 
     def _multiply(self, code: Code, buffer: Expr, steps: Sequence[int]) -> None:
         """Some steps in a buffer, for all of the thread's sums."""
@@ -274,9 +273,10 @@ class _Tiles:
         self._share(code, lambda n, vector: partial(total.store, n=n, x=nothing))
 
         def one(scope: Code, number: Expr) -> None:
-            first = scope.bind((number * tile.groups + self.group) * self.block)
+            block = scope.bind(number * tile.groups + self.group)
+            first = scope.bind(block * (self.block // tile.depth))
             self._prepare(scope, first)
-            self._block(scope, first, i64(0))
+            self._block(scope, first)
             self._show_sums(scope)
             add = partial(self._add_groups, total=total, number=number)
             self._share(scope, lambda n, vector: partial(add, n=n, vector=vector))
