@@ -11,7 +11,8 @@ from math import prod
 from typing import ClassVar
 
 from aivmc.backends.cpu.lower import contraction
-from aivmc.backends.cuda.schedules.operands import MOST_PADDED_TAPS, has_schedule
+from aivmc.backends.cuda.schedules.convolution import MOST_PADDED_TAPS
+from aivmc.backends.cuda.schedules.operands import has_schedule
 from aivmc.ir.builder import Builder
 from aivmc.ir.core import Module, Op, Region, Value
 from aivmc.passes.ordering import without_dead_ops

@@ -7,11 +7,11 @@ from aivmc.backends.cpu.code import Kernel, delinearize
 from aivmc.backends.cpu.schedules.direct import Direct
 from aivmc.backends.cpu.schedules.geometry import is_depthwise
 from aivmc.backends.cuda.schedules.block import Block
+from aivmc.backends.cuda.schedules.convolution import Convolution
 from aivmc.backends.cuda.schedules.depthwise import lower_depthwise
 from aivmc.backends.cuda.schedules.few_rows import lower_few_rows, warps_for
 from aivmc.backends.cuda.schedules.operands import (
     Contraction,
-    Convolution,
     Matmul,
     blocks_of,
     has_schedule,

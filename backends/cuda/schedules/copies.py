@@ -10,7 +10,8 @@ from functools import partial
 from tvm import tirx
 
 from aivmc.backends.cpu.code import Array, Code
-from aivmc.backends.cuda.schedules.operands import Contraction, Convolution, index_type
+from aivmc.backends.cuda.schedules.convolution import Convolution
+from aivmc.backends.cuda.schedules.operands import Contraction, index_type
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, TirEmit, i64, quotient, remainder, splat
 from aivmc.ir.dims import Dim
