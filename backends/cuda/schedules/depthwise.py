@@ -10,9 +10,10 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, delinearize, store_results
 from aivmc.backends.cpu.schedules.geometry import static, taps_of
+from aivmc.backends.cuda.schedules.operands import index_type
 from aivmc.backends.cuda.schedules.product import Product
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR
-from aivmc.backends.tir_emit import Expr, i64, splat
+from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
 
@@ -29,9 +30,12 @@ def lower_depthwise(kernel: Kernel, root: Op, own: Product, packed: bool) -> Non
     grid = (*outer, ceil_div(width, places), vectors)
     kernel.tasks = product(grid)
     depthwise = _Depthwise(kernel, root, own, packed, lanes)
+    tasks = kernel.emit.dim(product(grid[1:]))  # of an image
 
     def task(code: Code, number: Expr) -> None:
-        *index, group, vector = delinearize(code, kernel.emit, number, grid)
+        image, place = (code.bind(f(number, tasks)) for f in (quotient, remainder))
+        place = code.bind(tirx.Cast(depthwise.at_type, place))
+        *index, group, vector = image, *delinearize(code, kernel.emit, place, grid[1:])
         first = [*index, code.bind(group * places)]
         depthwise.compute(code, first, code.bind(vector * lanes), places)
 
@@ -50,6 +54,10 @@ class _Depthwise:
         self.x, self.w = (kernel.tensors[v] for v in root.operands)
         self.lanes = lanes
         self.taps = taps_of(static(self.w.type.shape[2:]))
+        images = (product(t.shape[1:]) for t in (self.x.type, root.result.tensor))
+        self.at_type = "int32" if {*map(index_type, images)} == {"int32"} else "int64"
+        steps = (product(self.x.type.shape[axis + 1 :]) for axis in range(len(self.x.type.shape)))
+        self.steps = [d if isinstance(d, int) else self.emit.dim(d) for d in steps]
         features = self.w.type.shape[0]
         self.tap_step = ceil_div(features, VECTOR) * VECTOR if packed else 1
         self.channel_step = 1 if packed else len(self.taps)
@@ -67,7 +75,8 @@ class _Depthwise:
             for n, each in enumerate(sums):
                 x = self._image(code, first, n, tap, channel)
                 each.store(code, i64(0), self.product.step(each.load(i64(0), lanes), x, weight))
-        channels = tirx.Ramp(channel, i64(1), lanes) if lanes > 1 else channel
+        one = tirx.const(1, channel.ty.dtype)
+        channels = tirx.Ramp(channel, one, lanes) if lanes > 1 else channel
         for n, each in enumerate(sums):
             x = each.load(i64(0), lanes)
             x = code.keep(self.emit.add(x, zero) if dtype.is_float else x)
@@ -91,13 +100,14 @@ class _Depthwise:
             i = code.bind(place * stride + step)
             if low or attributes["high"][axis]:
                 size = self.emit.dim(self.x.type.shape[1 + axis])
-                here = tirx.And(tirx.GE(i, i64(0)), tirx.LT(i, size))
+                here = tirx.And(i >= 0, i < size)
                 inside = here if inside is None else tirx.And(inside, here)
             at.append(i)
-        source = code.bind(self.x.offset([image, *at, channel]))
+        start = code.bind(image * self.steps[0])
+        source = code.bind(sum(i * step for i, step in zip([*at, channel], self.steps[1:])))
         if inside is None:
-            return self._loaded(code, self.x.array.load(source, self.lanes))
-        source = code.bind(tirx.Select(inside, source, i64(0)))
-        x = self._loaded(code, self.x.array.load(source, self.lanes))
+            return self._loaded(code, self.x.array.load(code.bind(start + source), self.lanes))
+        source = code.bind(tirx.Select(inside, source, tirx.const(0, source.ty.dtype)))
+        x = self._loaded(code, self.x.array.load(code.bind(start + source), self.lanes))
         zero = self.emit.const(0, self.product.dtype)
         return code.keep(self.emit.select(inside, x, zero))
