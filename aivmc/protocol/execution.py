@@ -15,7 +15,7 @@ from aivmc.ir.constants import Array, tensor_digest
 from aivmc.ir.types import DType, TensorType
 from aivmc.kernel_file.manifest import SELFTEST
 from aivmc.kernel_file.reader import KernelFile, open_kernel
-from aivmc.protocol.trace import Known, Trace, Tracer, program_digest
+from aivmc.protocol.trace import Trace, Tracer, program_digest
 from aivmc.runtime import selftest
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.executor import Observer
@@ -68,7 +68,6 @@ class Session:
         """
         self.target, self._executor = open_target(file, target, device)
         self.kernel = Kernel(file, self._executor)
-        self._known: Known = {}
         self._check_bits()
 
     def execute(
@@ -97,7 +96,7 @@ class Session:
             request.check_time(_now())
         if request and nonces is not None:
             use_nonce(nonces, request, _now())
-        tracer = Tracer(self._known) if traced else None
+        tracer = Tracer() if traced else None
         outputs = self._executor.run(arrays, threads, drawn_from, tracer)
         return Execution(
             kernel=self.kernel.identity,

@@ -104,14 +104,9 @@ def program_digest(kernel: KernelFile, target: str) -> str:
 
 
 class Tracer:
-    """Collects a trace's digests while a kernel runs, on the threads that run it.
+    """Collects a trace's digests while a kernel runs, on the threads that run it."""
 
-    ``known`` is what tracers of the same kernel have found out of results that stay where they are,
-    by step, and is added to.
-    """
-
-    def __init__(self, known: Known | None = None) -> None:
-        self._known: Known = {} if known is None else known
+    def __init__(self) -> None:
         self._hashing: list[_Hashing] = []
 
     @property
@@ -119,9 +114,13 @@ class Tracer:
         """Once all steps have run."""
         return tuple(digest for each in self._hashing for digest in each.digests())
 
-    def divide(self, results: Sequence[Sequence[Array]]) -> Parts:
-        """A part is a piece of a step's results."""
-        steps = [self._value(step, arrays) for step, arrays in enumerate(results)]
+    def divide(self, results: Sequence[Sequence[Array]], kept: dict[int, _Values]) -> Parts:
+        """A part is a piece of a step's results; ``kept`` has those of earlier runs."""
+        for step, arrays in enumerate(results):
+            before = kept[step].arrays if step in kept else None
+            if before is None or any(a is not b for a, b in zip(arrays, before, strict=True)):
+                kept[step] = _Values(arrays)
+        steps = [kept[step] for step in range(len(results))]
         self._hashing = [_Hashing(values) for values in steps]
         counts = [len(values.pieces) for values in steps]
         return counts, lambda step, begin, end: self._hashing[step].hash(begin, end)
@@ -130,12 +129,6 @@ class Tracer:
         hashing = _Hashing(_Values(results))
         hashing.hash(0, len(hashing.values.pieces))
         self._hashing.append(hashing)
-
-    def _value(self, step: int, arrays: Sequence[Array]) -> _Values:
-        values = self._known.get(step)
-        if values is None or any(a is not b for a, b in zip(arrays, values.arrays, strict=True)):
-            values = self._known[step] = _Values(arrays)
-        return values
 
 
 class _Values:
@@ -147,9 +140,6 @@ class _Values:
         self.pieces = [piece for pieces in cut for piece in pieces]
         self.headers = [f"{TensorType(DType.of(a.dtype), a.shape)}\0".encode() for a in arrays]
         self.ends = list(accumulate(map(len, cut)))  # of each array's pieces
-
-
-Known = dict[int, _Values]
 
 
 class _Hashing:

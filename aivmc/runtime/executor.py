@@ -33,10 +33,11 @@ class PartedObserver(Protocol):
     """An observer whose work after a step is parts, which threads share.
 
     It learns of all steps' results before they run, of none where a step is not traced, and may
-    look at them only when a part is done.
+    look at them only when a part is done. ``kept`` is for what it finds out of them, and there
+    again in runs whose results in the arena are where they were; others' are new arrays.
     """
 
-    def divide(self, results: Sequence[Sequence[Array]]) -> Parts: ...
+    def divide(self, results: Sequence[Sequence[Array]], kept: dict[int, Any]) -> Parts: ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class _Bound:
     scratch: int
     is_small: bool  # so that one thread is the quickest
     views: dict[tuple[int, int], Array]  # results in the arena, by step, once they are looked at
+    kept: dict[int, Any]  # by who looked
 
 
 class Executor:
@@ -126,7 +128,6 @@ class Executor:
     ) -> Parts:
         """What ``observer`` does after each step."""
         traced = self._plan.traced
-
         results = [
             [
                 self._view(bound, (step, number), buffers[result.buffer], outputs, result)
@@ -135,7 +136,7 @@ class Executor:
             for step, (results, seen) in enumerate(zip(self._plan.results, traced))
         ]
         if isinstance(observer, PartedObserver):
-            return observer.divide(results)
+            return observer.divide(results, bound.kept)
         return traced, lambda step, *_: observer(step, results[step])
 
     def _view(
@@ -186,6 +187,7 @@ class Executor:
             sizes.tasks,
             sizes.scratch,
             small,
+            {},
             {},
         )
         if len(self._bound) >= _CACHED_SHAPES:

@@ -76,8 +76,8 @@ class Liar(Tracer):
         super().__init__()
         self.before = leaf  # leaves before the lie
 
-    def divide(self, results: Sequence[Sequence[Array]]) -> Parts:
-        counts, honest = super().divide(results)
+    def divide(self, results: Sequence[Sequence[Array]], kept: dict[int, Any]) -> Parts:
+        counts, honest = super().divide(results, kept)
         leaves = [array for arrays in results for array in arrays]
         first = list(accumulate(map(len, results), initial=0))
 
@@ -374,7 +374,7 @@ def test_digests_of_values_in_pieces(bytes: int) -> None:
     expected = blake3(f"i16[{values.size}]\0".encode() + joined).digest()
     assert leaf_digest(values) == expected
     tracer = Tracer()
-    counts, hash_pieces = tracer.divide([[], [values]])
+    counts, hash_pieces = tracer.divide([[], [values]], {})
     assert counts == [0, len(pieces)]
     for i in reversed(range(len(pieces))):
         hash_pieces(1, i, i + 1)
