@@ -148,6 +148,10 @@ class TirEmit:
             return tirx.const(float(value), tir_type(dtype))
         return tirx.const(value, tir_type(dtype))
 
+    def size(self, dim: Dim) -> Expr | int:
+        """A dim for index arithmetic of any width: in the other operand's, if it is known."""
+        return dim if isinstance(dim, int) else self.dim(dim)
+
     def dim(self, dim: Dim) -> Expr:
         if dim not in self._dims:
             self._dims[dim] = i64(dim) if isinstance(dim, int) else self._bind(self._value(dim))

@@ -441,7 +441,7 @@ def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -
             index.append(rest)
             rest = zero
         else:
-            size = dim if isinstance(dim, int) else emit.dim(dim)
+            size = emit.size(dim)
             index.append(code.bind(remainder(rest, size)))
             rest = code.bind(quotient(rest, size))
     return index[::-1]

@@ -43,7 +43,6 @@ _RANDOM = np.random.default_rng(12)
 @contextmanager
 def only(tile: Tile) -> Iterator[Mock]:
     """All contractions by this tile, in units of their own."""
-
     with patch.object(contract, "tile_for") as tile_for:
         tile_for.side_effect = lambda *arguments: replace(tile, depth=arguments[4])
         yield tile_for

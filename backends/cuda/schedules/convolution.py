@@ -55,8 +55,7 @@ class Convolution(Operands):
             self.a_lanes = self.words
         types = {index_type(product(image)), index_type(self.rows)}
         self.at_type = "int32" if types == {"int32"} else "int64"
-        steps = (product(image[axis:]) for axis in range(1, len(image)))
-        self.steps = [d if isinstance(d, int) else self.emit.dim(d) for d in steps]
+        self.steps = [self.emit.size(product(image[axis:])) for axis in range(1, len(image))]
 
     @property
     def loads(self) -> int:

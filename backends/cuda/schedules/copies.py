@@ -41,8 +41,8 @@ class Copies(ABC):
     def __init__(self, emit: TirEmit, contraction: Contraction, tile: Tile) -> None:
         self.emit, self.contraction, self.tile = emit, contraction, tile
         depth = contraction.depth
-        self.depth = depth if isinstance(depth, int) else emit.dim(depth)
-        self._k_type = index_type(depth)
+        self.depth = emit.size(depth)
+        self._k_type = index_type(depth * contraction.product.group)
         # Groups all take as many steps.
         unit = contraction.block * tile.groups if tile.groups > 1 else tile.depth
         self._is_whole = _divides(unit, depth)

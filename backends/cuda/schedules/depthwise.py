@@ -56,8 +56,8 @@ class _Depthwise:
         self.taps = taps_of(static(self.w.type.shape[2:]))
         images = (product(t.shape[1:]) for t in (self.x.type, root.result.tensor))
         self.at_type = "int32" if {*map(index_type, images)} == {"int32"} else "int64"
-        steps = (product(self.x.type.shape[axis + 1 :]) for axis in range(len(self.x.type.shape)))
-        self.steps = [d if isinstance(d, int) else self.emit.dim(d) for d in steps]
+        image = self.x.type.shape
+        self.steps = [self.emit.size(product(image[i:])) for i in range(1, len(image) + 1)]
         features = self.w.type.shape[0]
         self.tap_step = ceil_div(features, VECTOR) * VECTOR if packed else 1
         self.channel_step = 1 if packed else len(self.taps)

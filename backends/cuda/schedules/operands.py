@@ -153,14 +153,13 @@ class Matmul(Operands):
         return code.bind(tirx.Cast(self.at_type, at))
 
     def column(self, code: Code, line: Expr, column: Expr) -> Expr:
-        return code.bind(self.starts[1](code, line) + column * self.group)
+        return code.bind(self.starts[1](code, line) + tirx.Cast("int64", column) * self.group)
 
     def a(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
         at = start + k * self.group
         if self.is_aligned:
             return self.load(code, 0, at, lanes)
-        inner = self.inner if isinstance(self.inner, int) else self.emit.dim(self.inner)
-        return self.load_bytes(code, at, inner - k * self.group)
+        return self.load_bytes(code, at, self.emit.size(self.inner) - k * self.group)
 
     def b(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
         return self.load(code, 1, start + self.times(k, self.stride * self.group), lanes)
