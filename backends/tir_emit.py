@@ -135,6 +135,10 @@ class TirEmit:
         self._lacks, self._permute = lacks, permute  # of CpuTarget
         self._dims: dict[Dim, Expr] = {}  # one object for each, so that equal indexes are equal
 
+    def rebind(self, symbols: Mapping[str, Expr], bind: Callable[[Expr], Expr]) -> None:
+        """Compute dims anew, of other variables, in another scope."""
+        self.symbols, self._bind, self._dims = symbols, bind, {}
+
     def dtype(self, x: Expr) -> DType:
         return dtype_of(x)
 

@@ -104,7 +104,8 @@ class _Verifier:
         elif isinstance(operand, Symbol):
             if (
                 form.family != "mov"
-                or BITS[form.type] != 64
+                or form.type[1:] not in ("32", "64")
+                or form.type[0] == "f"
                 or operand.name not in self.shared | self.local
             ):
                 raise self.error(f"unknown operand {operand.name[:40]!r}", operand.place)
@@ -151,7 +152,9 @@ class _Verifier:
             raise self.error("an address in brackets must stand here", operand.place)
         base = operand.base
         if isinstance(base, Register) and space != "param":
-            self._check_register(base, Slot("source", "u64"))
+            declared = self.kernel.registers.get(base.name)
+            narrow = space != "global" and declared is not None and BITS[declared] == 32
+            self._check_register(base, Slot("source", "u32" if narrow else "u64"))
             return
         known = {"param": self.parameters, "shared": self.shared, "local": self.local}.get(
             space, ()

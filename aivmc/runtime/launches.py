@@ -15,33 +15,27 @@ _SCRATCH_BYTES = 1 << 26  # of all threads of a launch, if more than one block's
 
 @dataclass(frozen=True)
 class Launch:
-    """One step: a kernel, the numbers of its buffers and dims, and how many threads and tasks a
-    block has."""
+    """One step: a kernel, the numbers of its buffers and dims, how many threads and tasks a block
+    has, and whether threads have scratch memory: then they go on to further tasks, so that fewer
+    do."""
 
     function: str
     buffers: tuple[int, ...]
     dims: tuple[int, ...]
     threads: int
     tasks_per_block: int
-
-    @property
-    def has_scratch(self) -> bool:
-        """Not where a block does a task: its threads share memory, and it does no other task."""
-        return self.tasks_per_block > 1
+    has_scratch: bool
 
     def blocks(self, tasks: int, scratch: int) -> int:
         """How many are launched for so many tasks; each thread that has scratch memory has
         ``scratch`` bytes. ``NodeError`` where no GPU takes so many."""
-        if not self.has_scratch:
-            if tasks > _MOST_BLOCKS:
-                raise NodeError(
-                    f"{self.function} needs {tasks} blocks; a launch has {_MOST_BLOCKS}"
-                )
-            return tasks
-        most = _MOST_BLOCKS
-        if scratch:
-            most = max(1, _SCRATCH_BYTES // (scratch * self.threads))
-        return min(-(-tasks // self.tasks_per_block), most)
+        wanted = -(-tasks // self.tasks_per_block)
+        if self.has_scratch:
+            most = _SCRATCH_BYTES // (max(scratch, 1) * self.threads)
+            return min(wanted, max(most, 1))
+        if wanted > _MOST_BLOCKS:
+            raise NodeError(f"{self.function} needs {wanted} blocks; a launch has {_MOST_BLOCKS}")
+        return wanted
 
 
 @dataclass(frozen=True)
@@ -68,10 +62,13 @@ class LaunchPlan:
 
 
 def _launch(step: Any) -> Launch:
+    if not isinstance(step["scratch"], bool):
+        raise ValueError("scratch is neither true nor false")
     return Launch(
         str(step["function"]),
         tuple(map(int, step["buffers"])),
         tuple(map(int, step["dims"])),
         int(step["threads"]),
         int(step["tasks_per_block"]),
+        step["scratch"],
     )

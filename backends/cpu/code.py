@@ -66,26 +66,26 @@ class Code:
         place.store(self, i64(0), x)
         return place.load(i64(0), lanes)
 
-    def hide(self, constant: Expr) -> Expr:
-        """A constant where LLVM sees it but TVM doesn't, which can't fold all it tries to, and
-        takes 0 / x for 0."""
-        place = self.array(1, dtype_of(constant))
-        place.store(self, i64(0), constant)
+    def hide(self, x: Expr) -> Expr:
+        """``x`` where LLVM sees what it is but TVM doesn't, which would put it in every expression;
+        and it can't fold all constants it tries to, and takes 0 / x for 0."""
+        place = self.array(1, dtype_of(x))
+        place.store(self, i64(0), x)
         return place.load(i64(0))
 
     def loop(self, extent: Expr | int, body: Callable[[Code, Expr], None]) -> None:
-        """``for i in range(extent): body(scope, i)``, ``i`` an i64."""
-        count = extent.value if isinstance(extent, tirx.IntImm) else extent
-        if isinstance(count, int) and count <= 1:
-            if count == 1:
-                body(self, i64(0))
+        """``for i in range(extent): body(scope, i)``, ``i`` of the type of ``extent`` or i64."""
+        extent = i64(extent) if isinstance(extent, int) else extent
+        zero = tirx.const(0, extent.ty.dtype)
+        if isinstance(extent, tirx.IntImm) and extent.value <= 1:
+            if extent.value == 1:
+                body(self, zero)
             return
-        variable, scope = tirx.Var("i", "int64"), Code()
+        variable, scope = tirx.Var("i", extent.ty.dtype), Code()
         body(scope, variable)
         if scope.statements:
-            extent = i64(count) if isinstance(count, int) else count
             kind = tirx.ForKind.SERIAL
-            self.statements.append(tirx.For(variable, i64(0), extent, kind, scope.statement()))
+            self.statements.append(tirx.For(variable, zero, extent, kind, scope.statement()))
 
     def span(self, begin: Expr, end: Expr, body: Callable[[Code, Expr], None]) -> None:
         """``for i in range(begin, end)``."""
@@ -244,6 +244,7 @@ class Kernel:
     scratch: Array
     begin: Expr
     end: Expr
+    dims: Mapping[str, Expr]  # parameters, by symbol
     code: Code = field(default_factory=Code)
     tasks: Dim = 1
     scratch_bytes: Dim = 0
@@ -273,6 +274,12 @@ class Kernel:
         buffer = tirx.decl_buffer((1,), stored_type(dtype), name="scratch")
         self.declarations += (tirx.DeclBuffer(buffer, data=self.parameters[_SCRATCH]),)
         return Array(buffer, dtype)
+
+    def again(self, code: Code, zero: Expr) -> None:
+        """From here on, in this scope, compute dims again, since no compiler sees that ``zero`` is
+        one: registers need not keep them."""
+        dims = {s: code.bind(_not_negative(v + zero)) for s, v in self.dims.items()}
+        self.emit.rebind(dims, code.bind)
 
     def function(self) -> Any:
         """The finished PrimFunc."""
@@ -321,6 +328,7 @@ def new_kernel(name: str, op: Op, symbols: Iterable[str], target: CodeTarget) ->
         scratch,
         prologue.bind(_not_negative(begin)),
         end,
+        dims,
         parameters=(*data, *dims.values(), scratch_pointer, begin, end),
         declarations=tuple(declarations),
         prologue=prologue,

@@ -94,7 +94,11 @@ def _check_parameters(op: Op, symbols: Sequence[str]) -> None:
         raise UnsupportedError(f"{inner} on {buffers} tensors at once, of at most {most - 3}")
 
 
-def _launch(step: Step) -> dict[str, int]:
+def _launch(step: Step) -> dict[str, int | bool]:
     function = step.function
     assert isinstance(function, GpuFunction)
-    return {"threads": function.threads, "tasks_per_block": function.tasks_per_block}
+    return {
+        "threads": function.threads,
+        "tasks_per_block": function.tasks_per_block,
+        "scratch": function.has_scratch,
+    }

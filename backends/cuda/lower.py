@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aivmc.backends.cpu.code import Kernel, new_kernel
 from aivmc.backends.cpu.lower import check_dtypes, contraction
-from aivmc.backends.cuda.schedules.block import Block
+from aivmc.backends.cuda.schedules.block import THREADS, Block
 from aivmc.backends.cuda.schedules.concat import lower_concat
 from aivmc.backends.cuda.schedules.contract import lower_contract
 from aivmc.backends.cuda.schedules.map import lower_map
@@ -21,8 +21,6 @@ from aivmc.backends.cuda.schedules.single import lower_single
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Function
 from aivmc.ir.core import Op
-
-_THREADS = 128  # of a block, where each does tasks of its own
 
 # What fills in a function, and says what it needs if its tasks are done by blocks.
 _SCHEDULES: dict[str, Callable[[Kernel], Block | None]] = {
@@ -49,6 +47,11 @@ class GpuFunction(Function):
     def tasks_per_block(self) -> int:
         return 1 if self.shared else self.threads
 
+    @property
+    def has_scratch(self) -> bool:
+        """Whether threads have scratch memory: those that do go on to further tasks."""
+        return self.scratch != 0
+
 
 def lower(
     name: str, op: Op, symbols: Iterable[str], target: CudaTarget, packed: bool
@@ -57,17 +60,20 @@ def lower(
     ``UnsupportedError`` where there is none."""
     check_dtypes(op)
     kernel = new_kernel(name, op, symbols, target)
-    if all(v.tensor.size == 0 for v in kernel.outputs):
-        kernel.tasks = 0
-    elif block := _fill(kernel, packed):
+    block = _fill(kernel, packed) or Block(THREADS)
+    prim = kernel.function()
+    if block.shared:
         # Other threads write shared memory: nothing may be assumed of its pointer.
-        prim = kernel.function().without_attr("tirx.noalias")
-        sizes = (block.threads, block.shared, block.registers)
-        return GpuFunction(name, kernel.tasks, 0, prim, *sizes)
-    return GpuFunction(name, kernel.tasks, kernel.scratch_bytes, kernel.function(), _THREADS)
+        prim = prim.without_attr("tirx.noalias")
+    scratch = 0 if block.shared else kernel.scratch_bytes
+    sizes = (block.threads, block.shared, block.registers)
+    return GpuFunction(name, kernel.tasks, scratch, prim, *sizes)
 
 
 def _fill(kernel: Kernel, packed: bool) -> Block | None:
+    if all(v.tensor.size == 0 for v in kernel.outputs):
+        kernel.tasks = 0
+        return None
     if kernel.op.name == "kernel.contract":
         return lower_contract(kernel, contraction(kernel.op), packed)
     return _SCHEDULES[kernel.op.name](kernel)

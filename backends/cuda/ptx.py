@@ -27,6 +27,8 @@ _SHARED_ALIGNMENT = 128
 
 # No arithmetic on f16, which newer GPUs have: LLVM would make it of that on f32.
 llvm.set_option("", "--nvptx-no-f16-math")
+# Addresses of shared memory have 32 bits, for registers are few.
+llvm.set_option("", "--nvptx-short-ptr")
 _SPECIAL = ("tid", "ctaid", "nctaid")
 _DEFINITION = re.compile(r"^define void @(\w+)\((.*)\)([^{\n()]*)\{$", re.MULTILINE)
 
@@ -175,12 +177,26 @@ done:
 
 
 def _by_threads(function: GpuFunction, passed: str) -> str:
-    return f"""  %before = mul nuw nsw i64 %block, {function.threads}
+    """A thread has one task, if it can: in a loop, LLVM would compute all that tasks have in common
+    before it, and keep it in registers."""
+    before = f"""  %before = mul nuw nsw i64 %block, {function.threads}
   %first = add nuw nsw i64 %before, %thread
-  %all = mul nuw nsw i64 %blocks, {function.threads}
+  %any = icmp slt i64 %first, %tasks
+"""
+    if not function.has_scratch:
+        return (
+            before
+            + f"""  br i1 %any, label %task, label %done
+task:
+  %end = add nuw nsw i64 %first, 1
+  call void @{function.name}.tasks({passed}ptr %scratch, i64 %first, i64 %end)
+  br label %done"""
+        )
+    return (
+        before
+        + f"""  %all = mul nuw nsw i64 %blocks, {function.threads}
   %offset = mul i64 %first, %scratch.bytes
   %own = getelementptr i8, ptr %scratch, i64 %offset
-  %any = icmp slt i64 %first, %tasks
   br i1 %any, label %task, label %done
 task:
   %begin = phi i64 [%first, %entry], [%next, %task]
@@ -189,11 +205,10 @@ task:
   %next = add nuw nsw i64 %begin, %all
   %more = icmp slt i64 %next, %tasks
   br i1 %more, label %task, label %done"""
+    )
 
 
 def _by_blocks(function: GpuFunction, passed: str) -> str:
-    """A block has one task: in a loop, LLVM would compute all that tasks have in common before it,
-    and keep it in registers."""
     return f"""  %any = icmp slt i64 %block, %tasks
   br i1 %any, label %task, label %done
 task:

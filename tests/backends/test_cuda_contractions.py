@@ -16,7 +16,7 @@ from aivmc.backends.build import build_artifact
 from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.cuda.schedules import contract
 from aivmc.backends.cuda.schedules.operands import index_type
-from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, TILES, Tile, tile_for
+from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, TILES, Loads, Tile, tile_for
 from aivmc.ir.builder import Builder
 from aivmc.ir.core import Module, Value
 from aivmc.ir.dims import symbol
@@ -142,15 +142,19 @@ def test_a_shape_gets_its_tile() -> None:
     assert tile_for(1, 128, 256, 8).groups == 8  # else most multiprocessors had nothing to do
     assert tile_for(64, 1024, 1024, 8).groups == 1
     assert tile_for(1, 128 * N, 1024, 1).side == 8
-    assert tile_for(1, 4096, 16, 1, loads=1).columns == 32
-    assert tile_for(1, 128, 128, 1, loads=4).side == 8
+    assert tile_for(1, 4096, 16, 1, loads=Loads(a=1)).columns == 32
+    assert tile_for(1, 128, 128, 1, loads=Loads(a=4)).side == 8
 
 
 def test_a_launch_has_no_more_blocks_than_a_gpu_takes() -> None:
-    tiles = Launch("k0_contract", (), (), threads=256, tasks_per_block=1)
+    tiles = Launch("k0_contract", (), (), threads=256, tasks_per_block=1, has_scratch=False)
     assert tiles.blocks(2**31 - 1, scratch=0) == 2**31 - 1
     with pytest.raises(NodeError, match="k0_contract needs 2147483648 blocks"):
         tiles.blocks(2**31, scratch=0)
+    sorts = Launch("k0_single", (), (), threads=128, tasks_per_block=128, has_scratch=True)
+    assert sorts.blocks(1000, scratch=64) == 8
+    assert sorts.blocks(2**40, scratch=64) == 2**26 // (64 * 128)  # for 64 MiB of it
+    assert sorts.blocks(1000, scratch=2**30) == 1
 
 
 # Few rows
@@ -353,10 +357,15 @@ def test_blocks_of_windows_by_groups() -> None:
 
 def test_large_tensors_have_indices_of_64_bits() -> None:
     assert index_type(2**30) == index_type(N) == "int64" != index_type(2**30 - 1)
+
+    def chosen(x: tuple[int, ...], w: Array, **changes: Any) -> int:
+        return counts(build_artifact(padded_after(x, w, **changes), "cuda"))["selp.b64"]
+
     w = values(8, 4, 3, 3)
-    images = [(1, 4, 2**14, 2**n) for n in (13, 14)]
-    chosen = [counts(build_artifact(padded_after(x, w), "cuda"))["selp.b64"] for x in images]
-    assert chosen[0] < chosen[1]
+    assert chosen((1, 4, 2**14, 2**13), w) < chosen((1, 4, 2**14, 2**14), w)
+    w = values(8, 16, 3, 3)  # the images have few elements, and their results too
+    few, many = ((2**n, 16, 64, 64) for n in (8, 18))
+    assert chosen(few, w, strides=(2, 2)) < chosen(many, w, strides=(2, 2))
 
 
 # Other dtypes
@@ -413,7 +422,8 @@ def bytes_convolution(x: tuple[int, ...], w: Array, **changes: Any) -> Module:
 def test_products_of_bytes(x: tuple[int, ...], w: tuple[int, ...], dtype: DType) -> None:
     module = bytes_matmul(x, integers(dtype, *w))
     used = counts(build_artifact(module, WORDS))
-    assert used[f"dp4a.u32.{'s' if dtype.is_signed else 'u'}32"] and "mad.lo.s32" not in used
+    steps = used[f"dp4a.u32.{'s' if dtype.is_signed else 'u'}32"]
+    assert steps and used["mad.lo.s32"] < steps / 8  # what there is of that is for indices
     assert_on_gpu(module, {"x": integers(DType.U8, *x)}, target=WORDS)
 
 
@@ -516,6 +526,9 @@ def test_nothing_is_spilled(tile: Tile, machine: str) -> None:
         ((N, 512, 7, 7), (512, 512, 3, 3), {}),
         ((N, 3, 224, 224), (64, 3, 7, 7), {"low": (3, 3), "high": (3, 3), "strides": (2, 2)}),
         ((1, 8, 320, 320), (8, 8, 3, 3), {}),
+        ((N, 16, 160, 160), (16, 16, 3, 3), {}),
+        ((N, 3, 224, 224), (32, 3, 3, 3), {"strides": (2, 2)}),
+        ((1, 96, 20, 20), (96, 96, 3, 3), {}),
         ((N, 256, 14, 14), (256, 8, 3, 3), {"group": 32}),
         ((1, 66, 28, 29), (66, 11, 3, 3), {"group": 6}),
     ],

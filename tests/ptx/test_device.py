@@ -104,7 +104,7 @@ def test_shared_memory_and_registers_live_through_barriers_in_a_loop() -> None:
         assert found.tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("space", ["global", "shared", "local"])
+@pytest.mark.parametrize("space", ["global", "shared", "local", "shared by b32", "local by b32"])
 @pytest.mark.parametrize(
     ("kind", "lanes"),
     [
@@ -129,9 +129,14 @@ def test_loads_and_stores(kind: str, lanes: int, space: str) -> None:
         f"ld.global{vector}.{kind} {listed}, [%d0]"
     )
     if space != "global":
+        space, _, narrow = space.partition(" by ")
+        place = "mov.u64 %d4, own; add.s64 %d4, %d4, %d2", "%d4"
+        if narrow:
+            scaled = f"mul.lo.u32 %r2, %r0, {lanes * size}"
+            place = f"mov.b32 %r1, own; {scaled}; add.s32 %r3, %r1, %r2", "%r3"
         body += (
-            f"; mov.u64 %d4, own; add.s64 %d4, %d4, %d2; st.{space}{vector}.{kind} [%d4], {listed};"
-            f"ld.{space}{vector}.{kind} {listed}, [%d4]"
+            f"; {place[0]}; st.{space}{vector}.{kind} [{place[1]}], {listed};"
+            f"ld.{space}{vector}.{kind} {listed}, [{place[1]}]"
         )
     declared = f"\t.{'local' if space == 'local' else 'shared'} .align 16 .b8 own[256];\n"
     stores = "".join(
@@ -244,6 +249,14 @@ FAULTS = {
     "far from shared memory": (
         "mov.u64 %d5, -4; st.shared.u32 [%d5], %r0; ret",
         "offset 18446744073709551612 of 128",
+    ),
+    "before shared memory": (
+        "mov.u32 %r5, sh; st.shared.u32 [%r5+-4], %r0; ret",
+        "offset 18446744073709551612 of 128",
+    ),
+    "far from shared memory, by 32 bits": (
+        "mov.u32 %r5, -4; st.shared.u32 [%r5+4], %r0; ret",
+        "offset 4294967296 of 128",
     ),
     "a global address": ("st.shared.u32 [%d0], %r0; ret", "shared memory out of bounds"),
     "misaligned shared memory": ("st.shared.u32 [sh+2], %r0; ret", "misaligned, at offset 2"),

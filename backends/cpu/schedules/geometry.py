@@ -111,9 +111,7 @@ class Epilogue:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether it is too long to be unrolled with a tile."""
-        names = [op.name.removeprefix("det.") for op in self.region.ops]
-        return len(names) > _LIGHT or any(n in NAMES for n in names)
+        return is_heavy(self.region)
 
 
 @dataclass(frozen=True)
@@ -140,6 +138,12 @@ def geometry_of(kernel: Kernel, root: Op, packed: bool, group: int) -> Geometry:
     if root.name == "det.conv":
         return _conv(kernel, root, group)
     return _matmul_packed(kernel, root, group) if packed else _matmul_batched(kernel, root)
+
+
+def is_heavy(epilogue: Region) -> bool:
+    """Whether it is too long to be unrolled with a tile."""
+    names = [op.name.removeprefix("det.") for op in epilogue.ops]
+    return len(names) > _LIGHT or any(n in NAMES for n in names)
 
 
 def epilogue_of(region: Region, root: Op) -> Region:

@@ -17,16 +17,20 @@ from aivmc.ir.dims import Dim, ceil_div, evaluate, symbols
 from aivmc.ir.types import DType, TensorType
 
 THREADS = 128  # of a block, if its groups don't have more
+ALL_REGISTERS = 1 << 16  # of a multiprocessor, from sm_52 on; it has room for 2048 threads
+# Of a thread, if half as many are to have room. They come by eights, so one less costs nothing, and
+# NVIDIA's assembler, which schedules up to what there is, spills in fewer kernels.
+REGISTERS = ALL_REGISTERS // 1024 - 1
 _ALIGNMENT = 16  # bytes, of each part of shared memory
 
 
 @dataclass(frozen=True)
 class Block:
-    """What a function needs whose tasks are done by blocks: threads, bytes of shared memory, and
-    the most registers of a thread; 0 if that doesn't matter."""
+    """What a function needs: threads; bytes of shared memory, where tasks are done by blocks; and
+    the most registers of a thread, 0 if that doesn't matter."""
 
     threads: int
-    shared: int
+    shared: int = 0
     registers: int = 0
 
 

@@ -41,8 +41,7 @@ def lower_contract(kernel: Kernel, root: Op, packed: bool) -> Block | None:
     blocks = blocks_of(contraction.depth, contraction.block)
     sizes = contraction.lines, contraction.rows, contraction.columns
     tile = tile_for(*sizes, blocks, contraction.unit, contraction.loads)
-    lower_tiles(kernel, contraction, tile)
-    return Block(tile.threads, tile.shared_bytes(blocks), tile.registers)
+    return lower_tiles(kernel, contraction, tile)
 
 
 def _lower_elements(kernel: Kernel, root: Op) -> None:

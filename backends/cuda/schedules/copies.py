@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from tvm import tirx
@@ -12,19 +11,10 @@ from tvm import tirx
 from aivmc.backends.cpu.code import Array, Code
 from aivmc.backends.cuda.schedules.convolution import Convolution
 from aivmc.backends.cuda.schedules.operands import Contraction, index_type
+from aivmc.backends.cuda.schedules.position import Position
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, TirEmit, i64, quotient, remainder, splat
 from aivmc.ir.dims import Dim
-
-
-@dataclass(frozen=True)
-class Place:
-    """Of a tile in the contraction, and of a thread in its group."""
-
-    line: Expr
-    row: Expr
-    column: Expr
-    member: Expr
 
 
 class Copies(ABC):
@@ -36,7 +26,7 @@ class Copies(ABC):
     """
 
     count = 1
-    _lanes = 1  # of a vector
+    lanes = 1  # of a vector
 
     def __init__(self, emit: TirEmit, contraction: Contraction, tile: Tile) -> None:
         self.emit, self.contraction, self.tile = emit, contraction, tile
@@ -50,8 +40,8 @@ class Copies(ABC):
     def registers(self, code: Code) -> Array:
         """For a vector; zeros."""
         dtype = self.contraction.product.dtype
-        vector = code.array(self._lanes, dtype)
-        vector.store(code, i64(0), splat(self.emit.const(0, dtype), self._lanes))
+        vector = code.array(self.lanes, dtype)
+        vector.store(code, i64(0), splat(self.emit.const(0, dtype), self.lanes))
         return vector
 
     @abstractmethod
@@ -77,39 +67,41 @@ class Copies(ABC):
             x = code.keep(x)  # or TVM takes the step for one, and reads beyond the end
             nothing = self.emit.const(product.nothing[operand], product.dtype)
             x = self.emit.select(tirx.LT(k, self.depth), x, nothing)
-        to.store(code, i64(0), splat(x, self._lanes))
+        to.store(code, i64(0), splat(x, self.lanes))
 
 
 class _Vectors(Copies):
     """A's: neighbouring threads take neighbouring vectors along k."""
 
     def __init__(
-        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
+        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, position: Position
     ) -> None:
         super().__init__(emit, contraction, tile)
         share = tile.depth * tile.rows // tile.members
         sizes = (n for n in (VECTOR, 2, 1) if contraction.a_lanes % n == share % n == 0)
-        self._lanes = lanes = next(sizes)
+        self.lanes = lanes = next(sizes)
         vectors = tile.depth // lanes
-        self._k = self._narrow(code, remainder(place.member, vectors) * lanes)
-        first = code.bind(quotient(place.member, vectors))
+        self._k = self._narrow(code, remainder(position.member, vectors) * lanes)
+        first = code.bind(quotient(position.member, vectors))
         self._step = tile.members // vectors  # rows between a thread's vectors
         self.count = share // lanes
-        rows = [code.bind(place.row + first + i * self._step) for i in range(self.count)]
+        rows = [code.bind(position.row + first + i * self._step) for i in range(self.count)]
         self._starts = [
-            contraction.row(code, place.line, self._clamped(code, row, contraction.rows, tile.rows))
+            contraction.row(
+                code, position.line, self._clamped(code, row, contraction.rows, tile.rows)
+            )
             for row in rows
         ]
         self._at = code.bind(self._k * tile.a_row + first)
 
     def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
         own = code.bind(self._narrow(code, unit) * self.tile.depth + self._k)
-        x = self.contraction.a(code, self._starts[n], self._inside(code, own), self._lanes)
+        x = self.contraction.a(code, self._starts[n], self._inside(code, own), self.lanes)
         self._keep(code, to, x, own, 0)
 
     def _inside(self, code: Code, k: Expr) -> Expr:
         """Where to read step ``k``, which may be beyond the end."""
-        lanes = self._lanes
+        lanes = self.lanes
         if self._is_whole:
             return k
         if lanes == 1:
@@ -118,7 +110,7 @@ class _Vectors(Copies):
         return code.bind(tirx.min(quotient(k, lanes), self.depth // lanes - 1)) * lanes
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
-        for lane in range(self._lanes):
+        for lane in range(self.lanes):
             at = buffer + self._at + (lane * self.tile.a_row + n * self._step)
             shared.store(code, code.bind(at), vector.load(i64(lane)))
 
@@ -128,19 +120,26 @@ class _Windows(Copies):
     taps of all of its windows, so that it knows before where they are."""
 
     def __init__(
-        self, code: Code, emit: TirEmit, convolution: Convolution, tile: Tile, place: Place
+        self, code: Code, emit: TirEmit, convolution: Convolution, tile: Tile, position: Position
     ) -> None:
         super().__init__(emit, convolution, tile)
         self._convolution = convolution
-        row = code.bind(remainder(place.member, tile.rows))
-        own = self._clamped(code, code.bind(place.row + row), convolution.rows, tile.rows)
-        start = convolution.row(code, place.line, own)
-        part = self._narrow(code, quotient(place.member, tile.rows))
+        row = code.bind(remainder(position.member, tile.rows))
+        at = self._clamped(code, code.bind(position.row + row), convolution.rows, tile.rows)
+        start = convolution.row(code, position.line, at)
         self._parts = tile.members // tile.rows
+        part = quotient(position.member, tile.rows)
+        part = self._narrow(code, part) if self._parts > 1 else tirx.const(0, self._k_type)
         self.count = -(-tile.depth // self._parts)
         self._steps = [part + i * self._parts for i in range(self.count)]
-        inside = [code.bind(tirx.min(step, tile.depth - 1)) for step in self._steps]
-        self._starts = [convolution.moved(code, start, step) for step in inside]
+        of_part = convolution.tested(code, start, part)
+        self._starts = []
+        for i, step in enumerate(self._steps):
+            own = convolution.tested(code, of_part, i * self._parts)
+            if (i + 1) * self._parts > tile.depth:  # perhaps beyond the last one
+                step = code.bind(tirx.min(step, tile.depth - 1))
+                own = convolution.tested(code, start, step)
+            self._starts.append(convolution.moved(code, own, step))
         self._at = code.bind(part * tile.a_row + row)
 
     def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
@@ -159,43 +158,43 @@ class _Columns(Copies):
     """B's: neighbouring threads take neighbouring vectors of columns."""
 
     def __init__(
-        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
+        self, code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, position: Position
     ) -> None:
         super().__init__(emit, contraction, tile)
         sizes = [n for n in (1, 2, VECTOR) if contraction.b_lanes % n == 0]
-        self._lanes = lanes = min(sizes, key=lambda n: _rounds(tile, n) * (n + 2))
+        self.lanes = lanes = min(sizes, key=lambda n: _rounds(tile, n) * (n + 2))
         vectors = tile.columns // lanes
-        column = code.bind(remainder(place.member, vectors) * lanes)
-        first = self._narrow(code, quotient(place.member, vectors))
+        column = code.bind(remainder(position.member, vectors) * lanes)
+        first = self._narrow(code, quotient(position.member, vectors))
         self._step = tile.members // vectors  # steps between a thread's vectors
         self.count = _rounds(tile, lanes)
         self._steps = [first + i * self._step for i in range(self.count)]
         width = contraction.columns
         last = -(-width // lanes) * lanes if isinstance(width, int) else width
-        at = self._clamped(code, code.bind(place.column + column), last, tile.columns, lanes)
-        self._start = contraction.column(code, place.line, at)
+        at = self._clamped(code, code.bind(position.column + column), last, tile.columns, lanes)
+        self._start = contraction.column(code, position.line, at)
         self._at = code.bind(first * tile.columns + (tile.depth * tile.a_row) + column)
 
     def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
         own = code.bind(self._narrow(code, unit) * self.tile.depth + self._steps[n])
         are_in = self._is_whole and (n + 1) * self._step <= self.tile.depth
         at = own if are_in else code.bind(tirx.min(own, self.depth - 1))
-        self._keep(code, to, self.contraction.b(code, self._start, at, self._lanes), own, 1)
+        self._keep(code, to, self.contraction.b(code, self._start, at, self.lanes), own, 1)
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
         at = code.bind(buffer + self._at + n * self._step * self.tile.columns)
-        write = partial(shared.store, offset=at, x=vector.load(i64(0), self._lanes))
+        write = partial(shared.store, offset=at, x=vector.load(i64(0), self.lanes))
         _where_inside(code, self._steps[n], (n + 1) * self._step, self.tile.depth, write)
 
 
 def copies(
-    code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, place: Place
+    code: Code, emit: TirEmit, contraction: Contraction, tile: Tile, position: Position
 ) -> tuple[Copies, Copies]:
-    """Of A and of B."""
-    columns = _Columns(code, emit, contraction, tile, place)
+    """Of A and of B, of a thread in its group."""
+    columns = _Columns(code, emit, contraction, tile, position)
     if isinstance(contraction, Convolution) and contraction.by_windows:
-        return _Windows(code, emit, contraction, tile, place), columns
-    return _Vectors(code, emit, contraction, tile, place), columns
+        return _Windows(code, emit, contraction, tile, position), columns
+    return _Vectors(code, emit, contraction, tile, position), columns
 
 
 def _rounds(tile: Tile, lanes: int) -> int:

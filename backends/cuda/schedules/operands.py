@@ -9,7 +9,7 @@ from tvm import tirx
 from aivmc.backends.cpu.code import Code, Kernel
 from aivmc.backends.cpu.schedules.geometry import Epilogue, by_lines, flattened, matrix_offset
 from aivmc.backends.cuda.schedules.product import SUMS, Product
-from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR
+from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Loads
 from aivmc.backends.tir_emit import Expr, i64, lanes_of, tir_type
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
@@ -54,7 +54,7 @@ class Contraction(Protocol):
     unit: int
 
     @property
-    def loads(self) -> int:
+    def loads(self) -> Loads:
         """As ``tile_for`` has it."""
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
@@ -78,7 +78,9 @@ class Operands:
 
     depth: Dim
     a_lanes: int
+    b_lanes: int
     is_aligned: bool  # words in rows of A
+    b_type: str  # of indices
 
     def __init__(self, kernel: Kernel, root: Op, product: Product, epilogue: Epilogue) -> None:
         self.emit, self.root, self.epilogue = kernel.emit, root, epilogue
@@ -86,10 +88,11 @@ class Operands:
         self.tensors = [kernel.tensors[v] for v in root.operands]
 
     @property
-    def loads(self) -> int:
-        if not self.is_aligned:
-            return self.group
-        return 1 if self.a_lanes % VECTOR else 0
+    def loads(self) -> Loads:
+        is_vector = self.is_aligned and self.a_lanes % VECTOR == 0
+        one_by_one = 1 if self.is_aligned else self.group
+        width = 1 if self.b_type == "int32" else 2
+        return Loads(0 if is_vector else one_by_one, self.b_lanes % 2 * width)
 
     def load(self, code: Code, operand: int, at: Expr, lanes: int) -> Expr:
         """Elements from ``at`` on, or words."""
@@ -133,7 +136,7 @@ class Matmul(Operands):
         shape = root.result.tensor.shape
         one = product(b[:-2]) == 1
         super().__init__(kernel, root, product_, (flattened if one else by_lines)(kernel, root))
-        self.at_type = index_type(product(a))
+        self.a_type = index_type(product(a))
         self.inner, self.columns = a[-1], shape[-1]
         self.lines: Dim = 1 if one else product(shape[:-2])
         self.rows = product(shape[:-1]) if one else shape[-2]
@@ -141,6 +144,7 @@ class Matmul(Operands):
         self.block: int = root.attributes["block"] or INTEGER_BLOCK // self.group
         self.stride = ceil_div(self.columns, VECTOR) * VECTOR if packed else self.columns
         self.is_aligned = self.group == 1 or _static(self.inner) % self.group == 0
+        self.b_type = index_type(product(b[:-2]) * self.depth * self.stride * self.group)
         self.a_lanes = _static(self.depth) if self.is_aligned else 1
         self.b_lanes, self.lanes = _static(self.stride), _static(self.columns)
         self.starts = [
@@ -150,10 +154,11 @@ class Matmul(Operands):
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
         at = self.starts[0](code, line) + row * self.emit.dim(self.inner)
-        return code.bind(tirx.Cast(self.at_type, at))
+        return code.bind(tirx.Cast(self.a_type, at))
 
     def column(self, code: Code, line: Expr, column: Expr) -> Expr:
-        return code.bind(self.starts[1](code, line) + tirx.Cast("int64", column) * self.group)
+        at = self.starts[1](code, line) + tirx.Cast("int64", column) * self.group
+        return code.bind(tirx.Cast(self.b_type, at))
 
     def a(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
         at = start + k * self.group

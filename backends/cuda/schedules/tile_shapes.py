@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from aivmc.backends.cuda.schedules.block import ALL_REGISTERS, REGISTERS
 from aivmc.backends.tir_emit import Expr
 from aivmc.ir.dims import Dim, ceil_div, evaluate, symbols
 
 VECTOR = 4  # elements that a thread has side by side
 DEPTH = 8  # steps of k that are in a buffer, if they aren't taps of windows
+_POSITION = 4  # words that say where a tile is
 _PADDING = 4  # elements after a row of A in shared memory, against bank conflicts
 _MOST_SHARED = 48 << 10  # bytes of a block
 _NOMINAL = 128  # where a dim is symbolic
-_REGISTERS = 1 << 16  # of a multiprocessor, from sm_52 on; it has room for 2048 threads
 _PROCESSORS = 108  # of a GPU that tiles are chosen for
 
 
@@ -70,22 +71,24 @@ class Tile:
         return self.groups * max(2 * self.buffer, self.size if self.groups > 1 else 0)
 
     @property
-    def keeps_total(self) -> bool:
-        """Whether totals of several blocks wait in registers."""
-        return self.side > VECTOR
-
-    def shared_bytes(self, blocks: Dim) -> int:
-        """Of a contraction with so many blocks of k. The only one's sums may take the place of the
-        buffers."""
-        if self.keeps_total:
-            return 4 * self.total_at
-        return 4 * (max(self.total_at, self.size) if blocks == 1 else self.total_at + self.size)
-
-    @property
     def registers(self) -> int:
         """The most of a thread: half of a multiprocessor's threads have room, or else have so many
         sums that few threads keep it busy."""
-        return _REGISTERS // 1024 if self.side == VECTOR else 255
+        return REGISTERS if self.side == VECTOR else 255
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether registers are few: totals of several blocks, and where the tile is, wait in
+        shared memory."""
+        return self.side == VECTOR
+
+    def position_at(self, blocks: Dim) -> int:
+        """Where in shared memory that is, of a contraction with so many blocks of k. The only one's
+        sums may take the place of the buffers."""
+        return max(self.total_at, self.size) if blocks == 1 else self.total_at + self.size
+
+    def shared_bytes(self, blocks: Dim) -> int:
+        return 4 * (self.position_at(blocks) + _POSITION if self.is_crowded else self.total_at)
 
     def row(self, thread: Expr, i: int) -> Expr:
         """Which row of the tile is the ``i``-th of the ``thread``-th thread down: vectors of
@@ -110,17 +113,25 @@ TILES = (
 _BUSY = {8: 256, 4: 512}
 _RATE = {8: 1.0, 4: 0.7}
 _GROUPS = (1, 2, 4, 8)
-_MOST_LOADS = 4  # of A for a step that a thread with few registers has on their way
+_MOST_LOADS = 4  # of an operand, that a thread with few registers has on their way
+
+
+@dataclass(frozen=True)
+class Loads:
+    """How many registers an element of A, and of B, takes until it is in shared memory; 0 where a
+    thread copies vectors, or one row."""
+
+    a: int = 0
+    b: int = 0
 
 
 def tile_for(
-    lines: Dim, rows: Dim, columns: Dim, blocks: Dim, depth: int = DEPTH, loads: int = 0
+    lines: Dim, rows: Dim, columns: Dim, blocks: Dim, depth: int = DEPTH, loads: Loads = Loads()
 ) -> Tile:
     """The tile that is fastest for ``lines`` results of ``rows`` by ``columns`` sums over so many
     blocks of k: the one with the least to do for the busiest multiprocessor.
 
-    Buffers have ``depth`` steps. An element of A takes so many ``loads``, from a row of its own; 0
-    if a thread copies vectors, or a row.
+    Buffers have ``depth`` steps.
     """
     count = max(blocks, 1) if isinstance(blocks, int) else 1
     shapes = [replace(tile, depth=depth) for tile in TILES]
@@ -135,13 +146,11 @@ def tile_for(
     return min((c for c in candidates if _fits(c, blocks, loads)), key=cost)
 
 
-def _fits(tile: Tile, blocks: Dim, loads: int) -> bool:
-    registers, own = tile.threads * tile.registers, tile.depth * tile.rows // tile.members
-    return (
-        registers <= _REGISTERS
-        and tile.shared_bytes(blocks) <= _MOST_SHARED
-        and (tile.side > VECTOR or own * loads <= _MOST_LOADS)
-    )
+def _fits(tile: Tile, blocks: Dim, loads: Loads) -> bool:
+    if tile.threads * tile.registers > ALL_REGISTERS or tile.shared_bytes(blocks) > _MOST_SHARED:
+        return False
+    a, b = (tile.depth * n // tile.members for n in (tile.rows, tile.columns))
+    return not tile.is_crowded or max(a * loads.a, b * loads.b) <= _MOST_LOADS
 
 
 def _nominal(dim: Dim) -> int:

@@ -9,38 +9,40 @@ of k each, and the blocks' sums are added in ascending order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from math import gcd
 
 from tvm import tirx
 
-from aivmc.backends.cpu.code import Array, Code, Kernel, delinearize
-from aivmc.backends.cuda.schedules.block import barrier
-from aivmc.backends.cuda.schedules.copies import Copies, Place, copies
+from aivmc.backends.cpu.code import Array, Code, Kernel
+from aivmc.backends.cuda.schedules.block import Block, barrier
+from aivmc.backends.cuda.schedules.copies import Copies, copies
 from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of, index_type
+from aivmc.backends.cuda.schedules.position import Position, Positions
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
 from aivmc.ir.dims import ceil_div, product
 from aivmc.ir.types import Shape
 
-_WARP_DOWN, _WARP_ALONG = 4, 8  # threads of a warp, where a tile has as many
 # Of a step, by the side of a thread's sums: in how many the next one is copied, for there are as
 # many registers for what is on its way.
 _PARTS = {8: 1, 4: 2}
 
-T = TypeVar("T")
-Loaded = tuple[Copies, int, Array]  # a vector of an operand, and its registers
+Copy = tuple[Copies, int]  # a vector of an operand
+Loaded = tuple[Copies, int, Array]  # and its registers
 
 
-def lower_tiles(kernel: Kernel, contraction: Contraction, tile: Tile) -> None:
+def lower_tiles(kernel: Kernel, contraction: Contraction, tile: Tile) -> Block:
     """Fill in the function of a ``kernel.contract``. ``kernel.scratch`` is shared memory, ``begin``
     the task and ``end`` the thread."""
     across = ceil_div(contraction.rows, tile.rows), ceil_div(contraction.columns, tile.columns)
     grid = (contraction.lines, *across)
     kernel.tasks = product(grid)
-    _Tiles(kernel, contraction, tile, grid).lower()
+    tiles = _Tiles(kernel, contraction, tile, grid)
+    tiles.lower()
+    return Block(tile.threads, tile.shared_bytes(tiles.blocks), tile.registers)
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class Waiting:
     first: Expr
     step: int
 
-    def load(self, n: Expr | int) -> Expr:
-        return self.array.load(self.first + n * self.step, VECTOR)
+    def load(self, n: Expr | int, at: Expr | int = 0, lanes: int = VECTOR) -> Expr:
+        """A vector, or some lanes of it, from ``at`` on."""
+        return self.array.load(self.first + n * self.step + at, lanes)
 
     def store(self, code: Code, n: int, x: Expr) -> None:
         self.array.store(code, self.first + n * self.step, x)
@@ -64,50 +67,40 @@ class _Tiles:
         self.product = contraction.product
         self.shared = kernel.scratch_as(self.product.dtype)
         code = self.code = kernel.code
-        self.line, down, along = delinearize(code, self.emit, kernel.begin, grid)
-        self.row = code.bind(tirx.Cast(index_type(contraction.rows), down * tile.rows))
-        self.column = code.bind(tirx.Cast(index_type(contraction.columns), along * tile.columns))
-        self.thread = code.bind(tirx.Cast("int32", tirx.max(kernel.end, i64(0))))
-        self.group = code.bind(quotient(self.thread, tile.members))
-        member = code.bind(remainder(self.thread, tile.members))
-        self.y, self.x = self._place(code, member)
-        place = Place(self.line, self.row, self.column, member)
-        a, b = copies(code, self.emit, contraction, tile, place)
-        self.copies = [(operand, n) for operand in (a, b) for n in range(operand.count)]
-        self.vectors = tile.side**2 // VECTOR
-        registers = code.array(tile.side**2, self.product.dtype)
-        self.sums = Waiting(registers, i64(0), VECTOR)
         # Integers may be summed in any order: they have blocks only for groups.
         is_one = tile.groups == 1 and not self.product.dtype.is_float
         self.block = 0 if is_one else contraction.block
         self.blocks = blocks_of(contraction.depth, self.block)
+        at = tile.position_at(self.blocks)
+        self.positions = Positions(kernel, contraction, tile, grid, at)
+        position = self.positions.first
+        self.thread, self.group = position.thread, position.group
+        self.y, self.x = position.y, position.x
+        a, b = copies(code, self.emit, contraction, tile, position)
+        self.copies = [(operand, n) for operand in (a, b) for n in range(operand.count)]
+        self.parts = _in_parts(self.copies, _PARTS[tile.side])
+        self.vectors = tile.side**2 // VECTOR
+        # So many results at once: long epilogues need many registers for each.
+        self.is_heavy = contraction.epilogue.is_heavy
+        self.width = VECTOR // 2 if tile.is_crowded and self.is_heavy else VECTOR
+        registers = code.array(tile.side**2, self.product.dtype)
+        self.sums = Waiting(registers, i64(0), VECTOR)
         self.rounds = ceil_div(self.blocks, tile.groups)
         self.units = ceil_div(contraction.depth, tile.depth)
-        self.parts = _PARTS[tile.side]
-
-    def _place(self, code: Code, member: Expr) -> tuple[Expr, Expr]:
-        """A thread's place in its tile: warps are nearly square, so that they read little."""
-        along = self.tile.along
-        if along % _WARP_ALONG or self.tile.down % _WARP_DOWN:
-            return code.bind(quotient(member, along)), code.bind(remainder(member, along))
-        warp, lane = (f(member, _WARP_DOWN * _WARP_ALONG) for f in (quotient, remainder))
-        across = along // _WARP_ALONG
-        y = quotient(warp, across) * _WARP_DOWN + quotient(lane, _WARP_ALONG)
-        x = remainder(warp, across) * _WARP_ALONG + remainder(lane, _WARP_ALONG)
-        return code.bind(y), code.bind(x)
+        self.unit_type = index_type(contraction.depth)
 
     def lower(self) -> None:
         code = self.code
         if self.tile.groups > 1:
             self._lower_groups()
         elif self.rounds == 1:
-            self._prepare(code, i64(0))
-            self._block(code, i64(0))
+            self._prepare(code, self._unit(code, 0))
+            self._block(code, self._unit(code, 0))
             self._finish(self.sums)
         else:
             total = self._total(code, self.tile.side**2)
             self._fill(code, total, -0.0)
-            self._prepare(code, i64(0))
+            self._prepare(code, self._unit(code, 0))
             # One block at least: the sum of nothing is +0.
             count = code.bind(tirx.max(self.emit.dim(self.rounds), i64(1)))
             code.loop(count, lambda scope, number: self._add_block(scope, number, total))
@@ -115,23 +108,23 @@ class _Tiles:
 
     def _total(self, code: Code, size: int) -> Waiting:
         """A thread's totals: in registers, or in shared memory."""
-        if self.tile.keeps_total:
+        if not self.tile.is_crowded:
             return Waiting(code.array(size, self.product.dtype), i64(0), VECTOR)
-        return self._in_shared(code, self.tile.total_at)
+        return self._in_shared(code, self.thread, self.tile.total_at)
 
-    def _in_shared(self, code: Code, start: int) -> Waiting:
-        first = code.bind(tirx.Cast("int64", self.thread * VECTOR + start))
+    def _in_shared(self, code: Code, thread: Expr, start: int) -> Waiting:
+        first = code.bind(tirx.Cast("int64", thread * VECTOR + start))
         return Waiting(self.shared, first, VECTOR * self.tile.threads)
 
     def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
-        self._block(code, code.bind(number * (self.block // self.tile.depth)))
+        self._block(code, self._unit(code, number * (self.block // self.tile.depth)))
         for n in range(self.vectors):
             total.store(code, n, self.emit.add(total.load(n), self.sums.load(n)))
 
     def _block(self, code: Code, first: Expr) -> None:
         """Sums of the block of k that starts with that unit; the buffers take turns with units."""
         self._fill(code, self.sums, 0.0)
-        end = self.emit.dim(self.units)
+        end = self._unit(code, self.emit.size(self.units))
         if self.tile.groups > 1:  # all take as many, even beyond the last one
             end = code.bind(first + self.block // self.tile.depth)
 
@@ -140,10 +133,11 @@ class _Tiles:
             following = scope.bind(unit + 1)
             more = tirx.LT(following, end)
             now, then = self._buffer(scope, unit), self._buffer(scope, following)
-            for part in range(self.parts):
-                own = [(*copy, copy[0].registers(scope)) for copy in self._part(self.copies, part)]
+            steps, parts = self.tile.depth, len(self.parts)
+            for n, part in enumerate(self.parts):
+                own = [(*copy, copy[0].registers(scope)) for copy in part]
                 scope.when(more, partial(self._load, vectors=own, unit=following))
-                self._multiply(scope, now, self._part(range(self.tile.depth), part))
+                self._multiply(scope, now, range(steps * n // parts, steps * (n + 1) // parts))
                 scope.when(more, partial(self._put, vectors=own, buffer=then))
             barrier(scope)
 
@@ -151,13 +145,19 @@ class _Tiles:
 
     def _count(self, code: Code, first: Expr) -> Expr:
         """Of the units of the block that starts with the ``first`` one."""
-        whole = i64(self.block // self.tile.depth)
+        whole = self._unit(code, self.block // self.tile.depth)
+        units = self._unit(code, self.emit.size(self.units))
         if self.tile.groups > 1:
             return whole
-        units = self.emit.dim(self.units)
         if self.rounds == 1:
             return units
-        return code.bind(tirx.max(tirx.min(units - first, whole), i64(0)))
+        return code.bind(tirx.max(tirx.min(units - first, whole), self._unit(code, 0)))
+
+    def _unit(self, code: Code, number: Expr | int) -> Expr:
+        """The number of a unit, or how many."""
+        if isinstance(number, int):
+            return tirx.const(number, self.unit_type)
+        return code.bind(tirx.Cast(self.unit_type, number))
 
     def _prepare(self, code: Code, unit: Expr) -> None:
         """Fill the buffer of a first unit."""
@@ -166,17 +166,13 @@ class _Tiles:
             own = [(*copy, copy[0].registers(scope)) for copy in self.copies]
             self._load(scope, own, unit)
             self._put(scope, own, self._buffer(scope, unit))
-            barrier(scope)
 
         depth = self.contraction.depth
         if isinstance(depth, int):
             fill(code) if depth else None
         else:
             code.when(tirx.LT(i64(0), self.emit.dim(depth)), fill)
-
-    def _part(self, all: Sequence[T], number: int) -> Sequence[T]:
-        first, last = (len(all) * n // self.parts for n in (number, number + 1))
-        return all[first:last]
+        barrier(code)
 
     def _load(self, code: Code, vectors: list[Loaded], unit: Expr) -> None:
         for operand, n, vector in vectors:
@@ -188,7 +184,8 @@ class _Tiles:
 
     def _buffer(self, code: Code, unit: Expr) -> Expr:
         """The group's buffer of a unit."""
-        return code.bind((self.group * 2 + remainder(unit, 2)) * self.tile.buffer)
+        buffer = (self.group * 2 + remainder(unit, 2)) * self.tile.buffer
+        return code.bind(tirx.Cast("int64", buffer))
 
     def _multiply(self, code: Code, buffer: Expr, steps: Sequence[int]) -> None:
         """Some steps in a buffer, for all of the thread's sums."""
@@ -221,47 +218,61 @@ class _Tiles:
         """Store what becomes of the thread's results: of many at once, or by a loop that leaves
         registers free."""
         code, across = self.code, self.tile.side // VECTOR
-        is_long = self.contraction.epilogue.is_heavy or self.contraction.lanes % VECTOR
-        if self.tile.keeps_total and not is_long:
+        position = self.positions.again(code)
+        is_long = self.is_heavy or self.contraction.lanes % VECTOR
+        if not (self.tile.is_crowded or is_long):
             for n in range(self.vectors):
-                row = self.tile.row(self.y, n // across)
-                column = self.tile.column(self.x, n % across * VECTOR)
-                self._store(code, row, column, total.load(n))
+                row = self.tile.row(position.y, n // across)
+                column = self.tile.column(position.x, n % across * VECTOR)
+                self._store(code, position, row, column, total.load(n))
             return
         if total.array is not self.shared:  # a loop can't tell registers apart
-            total = self._set_aside(code, total)
+            total = self._set_aside(code, total, position)
+
+        parts = VECTOR // self.width
 
         def one(scope: Code, number: Expr) -> None:
-            i, j = (scope.bind(f(number, i64(across))) for f in (quotient, remainder))
-            row, column = self.tile.row(self.y, i), self.tile.column(self.x, j * VECTOR)
-            self._store(scope, scope.bind(row), scope.bind(column), total.load(number))
+            own = self._next(scope, position)
+            n, at = quotient(number, i64(parts)), remainder(number, i64(parts)) * self.width
+            i, j = (scope.bind(f(n, i64(across))) for f in (quotient, remainder))
+            row, column = self.tile.row(own.y, i), self.tile.column(own.x, j * VECTOR) + at
+            sums = total.load(n, at, self.width)
+            self._store(scope, own, scope.bind(row), scope.bind(column), sums)
 
-        code.loop(self.vectors, one)
+        code.loop(self.vectors * parts, one)
 
-    def _set_aside(self, code: Code, total: Waiting) -> Waiting:
+    def _next(self, code: Code, position: Position) -> Position:
+        """Where the thread is, for further results: found again, if an epilogue needs all registers
+        there are."""
+        if not (self.tile.is_crowded and self.is_heavy):
+            return position
+        barrier(code)
+        return self.positions.again(code)
+
+    def _set_aside(self, code: Code, total: Waiting, position: Position) -> Waiting:
         """Totals in memory: where the buffers were, or the thread's own."""
-        aside = self._in_shared(code, 0)
-        if self.tile.keeps_total:
+        aside = self._in_shared(code, position.thread, 0)
+        if not self.tile.is_crowded:
             own = code.array(VECTOR * self.vectors, self.product.dtype)
             aside = Waiting(own, i64(0), VECTOR)
         for n in range(self.vectors):
             aside.store(code, n, total.load(n))
         return aside
 
-    def _store(self, code: Code, row: Expr, column: Expr, sums: Expr) -> None:
-        """Store a vector of results, of which those outside are left out."""
+    def _store(self, code: Code, position: Position, row: Expr, column: Expr, sums: Expr) -> None:
+        """Store neighbours of a tile's results, of which those outside are left out."""
         contraction = self.contraction
-        lanes = VECTOR if contraction.lanes % VECTOR == 0 else 1
-        row, column = code.bind(self.row + row), code.bind(self.column + column)
-        own = code.array(VECTOR, self.product.dtype)
+        lanes = gcd(contraction.lanes, self.width)
+        row, column = code.bind(position.row + row), code.bind(position.column + column)
+        own = code.array(self.width, self.product.dtype)
         own.store(code, i64(0), sums)
-        for n in range(0, VECTOR, lanes):
+        for n in range(0, self.width, lanes):
             at = code.bind(column + n)
             rows, columns = (self.emit.dim(d) for d in (contraction.rows, contraction.columns))
             inside = tirx.And(row < rows, at < columns)
             x = own.load(i64(n), lanes)
-            place = {"line": self.line, "row": row, "column": at}
-            code.when(inside, partial(contraction.store, **place, sums=x))
+            write = partial(contraction.store, line=position.line, row=row, column=at, sums=x)
+            code.when(inside, write)
 
     # Groups
 
@@ -270,40 +281,49 @@ class _Tiles:
         code, tile = self.code, self.tile
         total = self._total(code, VECTOR * tile.share)
         nothing = splat(self.emit.const(-0.0, self.product.dtype), VECTOR)
-        self._share(code, lambda n, vector: partial(total.store, n=n, x=nothing))
+        for n in range(tile.share):
+            _, there = self._own_vector(code, self.thread, n)
+            code.when(there, partial(total.store, n=n, x=nothing))
 
         def one(scope: Code, number: Expr) -> None:
             block = scope.bind(number * tile.groups + self.group)
-            first = scope.bind(block * (self.block // tile.depth))
+            first = self._unit(scope, block * (self.block // tile.depth))
             self._prepare(scope, first)
             self._block(scope, first)
-            self._show_sums(scope)
-            add = partial(self._add_groups, total=total, number=number)
-            self._share(scope, lambda n, vector: partial(add, n=n, vector=vector))
+            position = self.positions.again(scope)
+            self._show_sums(scope, position)
+            for n in range(tile.share):
+                vector, there = self._own_vector(scope, position.thread, n)
+                add = partial(self._add_groups, total=total, number=number, n=n, vector=vector)
+                scope.when(there, add)
             barrier(scope)
 
-        def finish(scope: Code, n: int, vector: Expr) -> None:
-            across = i64(tile.columns // VECTOR)
-            row, column = quotient(vector, across), remainder(vector, across) * VECTOR
-            self._store(scope, scope.bind(row), scope.bind(column), total.load(n))
-
         code.loop(self.rounds, one)
-        self._share(code, lambda n, vector: partial(finish, n=n, vector=vector))
-
-    def _share(self, code: Code, body: Callable[[int, Expr], Callable[[Code], None]]) -> None:
-        """``body`` for each vector of the tile that is this thread's among those of all groups."""
-        tile = self.tile
+        position = self.positions.again(code)
         for n in range(tile.share):
-            vector = code.bind(tirx.Cast("int64", self.thread + n * tile.threads))
-            code.when(vector < tile.size // VECTOR, body(n, vector))
+            for at in range(0, VECTOR, self.width):
+                position = self._next(code, position)
+                vector, there = self._own_vector(code, position.thread, n)
+                own = {"place": vector * VECTOR + at, "sums": total.load(n, at, self.width)}
+                code.when(there, partial(self._store_own, position=position, **own))
 
-    def _show_sums(self, code: Code) -> None:
+    def _own_vector(self, code: Code, thread: Expr, n: int) -> tuple[Expr, Expr]:
+        """The ``n``-th vector of the tile that is this thread's among those of all groups, and
+        whether there is one."""
+        vector = code.bind(tirx.Cast("int64", thread + n * self.tile.threads))
+        return vector, vector < self.tile.size // VECTOR
+
+    def _store_own(self, code: Code, position: Position, place: Expr, sums: Expr) -> None:
+        row, column = (f(place, i64(self.tile.columns)) for f in (quotient, remainder))
+        self._store(code, position, code.bind(row), code.bind(column), sums)
+
+    def _show_sums(self, code: Code, position: Position) -> None:
         """Put all groups' sums where any thread can read them: in the place of the buffers."""
         tile, across = self.tile, self.tile.side // VECTOR
-        base = code.bind(self.group * tile.size)
+        base = code.bind(position.group * tile.size)
         for n in range(self.vectors):
-            row = tile.row(self.y, n // across)
-            column = tile.column(self.x, n % across * VECTOR)
+            row = tile.row(position.y, n // across)
+            column = tile.column(position.x, n % across * VECTOR)
             at = code.bind(base + row * tile.columns + column)
             self.shared.store(code, at, self.sums.load(n))
         barrier(code)
@@ -319,3 +339,14 @@ class _Tiles:
         for group in range(tile.groups):
             there = tirx.LT(number * tile.groups + group, blocks)
             code.when(there, partial(add, group=group))
+
+
+def _in_parts(all: Sequence[Copy], count: int) -> list[list[Copy]]:
+    """Neighbours together, so that no part has many more registers than the others."""
+    parts: list[list[Copy]] = [[] for _ in range(count)]
+    total, before = sum(operand.lanes for operand, _ in all), 0
+    for operand, n in all:
+        middle = before + operand.lanes / 2
+        parts[int(count * middle / total)].append((operand, n))
+        before += operand.lanes
+    return parts
