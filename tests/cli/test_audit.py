@@ -19,7 +19,7 @@ from aivmc.protocol.execution import Execution, Session, Tensor
 from aivmc.protocol.receipt import write_receipt
 from aivmc.trust.envelope import seal
 from aivmc.trust.keys import PrivateKey
-from tests.cli.test_cli import aivmc_cli, good, good_json, refused
+from tests.cli.harness import aivmc_cli, good, good_json, refused
 from tests.protocol.test_execution import BEACON, X, kernel, proof, request
 
 EVIL = PrivateKey(b"e" * 32)

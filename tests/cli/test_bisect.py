@@ -17,7 +17,7 @@ from aivmc.protocol.execution import Execution, Session, Tensor
 from aivmc.protocol.receipt import write_receipt
 from aivmc.protocol.trace import read_trace
 from aivmc.trust.keys import PrivateKey, write_private_key
-from tests.cli.test_cli import aivmc_cli, good, refused
+from tests.cli.harness import aivmc_cli, good, refused
 from tests.protocol.test_trace import lying_run
 from tests.small_model import small_model
 

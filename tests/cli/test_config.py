@@ -17,7 +17,7 @@ import aivmc
 from aivmc.settings import json_schema
 from aivmc.trust.envelope import unseal
 from aivmc.trust.keys import PrivateKey, write_private_key
-from tests.cli.test_cli import good, good_json, refused
+from tests.cli.harness import good, good_json, refused
 from tests.small_model import small_model
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from aivmc.cli import cost_report
 from aivmc.kernel_file.reader import open_kernel
-from tests.cli.test_cli import X, good, good_json, refused
+from tests.cli.harness import X, good, good_json, refused
 from tests.small_model import small_model
 
 

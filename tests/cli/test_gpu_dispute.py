@@ -17,8 +17,8 @@ from aivmc.ptx.device import Device
 from aivmc.runtime.device_executor import DeviceExecutor
 from aivmc.runtime.launches import LaunchPlan
 from aivmc.trust.keys import PrivateKey, write_private_key
+from tests.cli.harness import X, aivmc_cli, good, good_json
 from tests.cli.test_bisect import bisect, verdict
-from tests.cli.test_cli import X, aivmc_cli, good, good_json
 from tests.onnx_models import build
 from tests.small_model import small_model
 

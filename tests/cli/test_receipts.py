@@ -11,7 +11,7 @@ import pytest
 
 import aivmc
 from aivmc.trust.keys import PrivateKey, public_pem, write_private_key
-from tests.cli.test_cli import aivmc_cli, good, good_json, refused
+from tests.cli.harness import aivmc_cli, good, good_json, refused
 from tests.small_model import small_model, weights
 
 KEY = PrivateKey(bytes(32))

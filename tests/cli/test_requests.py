@@ -11,7 +11,7 @@ import pytest
 
 import aivmc
 from aivmc.trust.keys import PrivateKey, write_private_key
-from tests.cli.test_cli import good, good_json, refused
+from tests.cli.harness import good, good_json, refused
 from tests.protocol.test_execution import sampler
 
 BEACON = "be" * 32

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aivmc.trust.keys import PrivateKey, write_private_key
-from tests.cli.test_cli import aivmc_cli, good, good_json, refused
+from tests.cli.harness import aivmc_cli, good, good_json, refused
 from tests.trust.test_ecvrf import EXAMPLES
 
 SECRET, PUBLIC, ALPHA, PROOF, BETA = EXAMPLES[1]
