@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.ir import PointerType
 
 from aivmc.backends.cpu.code import Kernel, new_kernel
 from aivmc.backends.cpu.lower import check_dtypes, contraction
@@ -20,6 +24,7 @@ from aivmc.backends.cuda.schedules.rows import lower_rows
 from aivmc.backends.cuda.schedules.single import lower_single
 from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Function
+from aivmc.backends.tir_emit import i64
 from aivmc.ir.core import Op
 
 # What fills in a function, and says what it needs if its tasks are done by blocks.
@@ -31,6 +36,8 @@ _SCHEDULES: dict[str, Callable[[Kernel], Block | None]] = {
     "kernel.window": lower_window,
     "kernel.single": lower_single,
 }
+
+_ALIGNMENT = 16  # bytes; of all memory that functions are given, at least
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def lower(
     check_dtypes(op)
     kernel = new_kernel(name, op, symbols, target)
     block = _fill(kernel, packed) or Block(THREADS)
-    prim = kernel.function()
+    prim = _aligned(kernel)
     if block.shared:
         # Other threads write shared memory: nothing may be assumed of its pointer.
         prim = prim.without_attr("tirx.noalias")
@@ -77,3 +84,14 @@ def _fill(kernel: Kernel, packed: bool) -> Block | None:
     if kernel.op.name == "kernel.contract":
         return lower_contract(kernel, contraction(kernel.op), packed)
     return _SCHEDULES[kernel.op.name](kernel)
+
+
+def _aligned(kernel: Kernel) -> Any:
+    """The function, where TVM knows that all memory starts where a vector may: then it sees which
+    vectors in it are aligned. LLVM doesn't, once an index is long."""
+    prim = kernel.function()
+    body = prim.body
+    for parameter in prim.params:
+        if isinstance(parameter.ty, PointerType):
+            body = tirx.AttrStmt(parameter, "storage_alignment", i64(_ALIGNMENT), body)
+    return prim.with_body(body)

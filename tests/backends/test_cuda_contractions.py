@@ -488,6 +488,7 @@ def test_a_step_has_one_barrier_and_few_loads(tile: Tile) -> None:
     loaded = [n for n, kind in enumerate(kinds) if kind == "ldglobal"]
     meanwhile = [kinds[n : min(m for m in stored if m > n)].count("fmarn") for n in loaded]
     assert meanwhile and min(meanwhile) * 3 >= tile.side**2 * 8
+    assert {o for o in counts(artifact) if o.startswith("st.global")} == {"st.global.v4.b32"}
     assert not any("local" in opcode for opcode in counts(artifact))
     integer = [o for o in loop if o.split(".")[0] in ("add", "mul", "mad", "shl", "and", "min")]
     assert len(integer) <= 40

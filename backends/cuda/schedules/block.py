@@ -18,9 +18,7 @@ from aivmc.ir.types import DType, TensorType
 
 THREADS = 128  # of a block, if its groups don't have more
 ALL_REGISTERS = 1 << 16  # of a multiprocessor, from sm_52 on; it has room for 2048 threads
-# Of a thread, if half as many are to have room. They come by eights, so one less costs nothing, and
-# NVIDIA's assembler, which schedules up to what there is, spills in fewer kernels.
-REGISTERS = ALL_REGISTERS // 1024 - 1
+REGISTERS = ALL_REGISTERS // 1024  # of a thread, if half as many are to have room
 _ALIGNMENT = 16  # bytes, of each part of shared memory
 
 
