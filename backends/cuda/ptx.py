@@ -179,33 +179,22 @@ done:
 def _by_threads(function: GpuFunction, passed: str) -> str:
     """A thread has one task, if it can: in a loop, LLVM would compute all that tasks have in common
     before it, and keep it in registers."""
-    before = f"""  %before = mul nuw nsw i64 %block, {function.threads}
+    goes_on = str(function.has_scratch).lower()
+    return f"""  %before = mul nuw nsw i64 %block, {function.threads}
   %first = add nuw nsw i64 %before, %thread
-  %any = icmp slt i64 %first, %tasks
-"""
-    if not function.has_scratch:
-        return (
-            before
-            + f"""  br i1 %any, label %task, label %done
-task:
-  %end = add nuw nsw i64 %first, 1
-  call void @{function.name}.tasks({passed}ptr %scratch, i64 %first, i64 %end)
-  br label %done"""
-        )
-    return (
-        before
-        + f"""  %all = mul nuw nsw i64 %blocks, {function.threads}
+  %all = mul nuw nsw i64 %blocks, {function.threads}
   %offset = mul i64 %first, %scratch.bytes
   %own = getelementptr i8, ptr %scratch, i64 %offset
+  %any = icmp slt i64 %first, %tasks
   br i1 %any, label %task, label %done
 task:
   %begin = phi i64 [%first, %entry], [%next, %task]
   %end = add nuw nsw i64 %begin, 1
   call void @{function.name}.tasks({passed}ptr %own, i64 %begin, i64 %end)
   %next = add nuw nsw i64 %begin, %all
-  %more = icmp slt i64 %next, %tasks
+  %is_left = icmp slt i64 %next, %tasks
+  %more = and i1 %is_left, {goes_on}
   br i1 %more, label %task, label %done"""
-    )
 
 
 def _by_blocks(function: GpuFunction, passed: str) -> str:
