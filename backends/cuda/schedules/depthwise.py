@@ -39,7 +39,7 @@ def lower_depthwise(kernel: Kernel, root: Op, own: Product, packed: bool) -> Non
         place = code.bind(tirx.Cast(depthwise.at_type, place))
         *index, group, vector = image, *delinearize(code, kernel.emit, place, grid[1:])
         first = [*index, code.bind(group * places)]
-        depthwise.compute(code, first, vector, places)
+        depthwise.compute(code, first, code.bind(vector * lanes), places)
 
     kernel.code.span(kernel.begin, kernel.end, task)
 
@@ -58,18 +58,15 @@ class _Depthwise:
         self.taps = taps_of(static(self.w.type.shape[2:]))
         images = (product(t.shape[1:]) for t in (self.x.type, root.result.tensor))
         self.at_type = "int32" if {*map(index_type, images)} == {"int32"} else "int64"
-        # Indices in the image count vectors, so that LLVM sees that they are aligned.
-        *image, channels = self.x.type.shape
-        image.append(ceil_div(channels, lanes))
+        image = self.x.type.shape
         self.steps = [self.emit.size(product(image[i:])) for i in range(1, len(image) + 1)]
         features = self.w.type.shape[0]
         self.tap_step = ceil_div(features, VECTOR) * VECTOR if packed else 1
         self.channel_step = 1 if packed else len(self.taps)
 
-    def compute(self, code: Code, first: list[Expr], vector: Expr, places: int) -> None:
-        """The results of so many places from ``first`` on, of a vector of channels."""
+    def compute(self, code: Code, first: list[Expr], channel: Expr, places: int) -> None:
+        """The results of so many places from ``first`` on."""
         dtype, lanes = self.product.dtype, self.lanes
-        channel = code.bind(vector * lanes)
         zero = splat(self.emit.const(0, dtype), lanes)
         sums = [code.array(lanes, dtype) for _ in range(places)]
         for each in sums:
@@ -78,7 +75,7 @@ class _Depthwise:
             at = code.bind(channel * self.channel_step + number * self.emit.dim(self.tap_step))
             weight = self._loaded(code, self.w.array.load(at, lanes))
             for n, each in enumerate(sums):
-                x = self._image(code, first, n, tap, vector)
+                x = self._image(code, first, n, tap, channel)
                 each.store(code, i64(0), self.product.step(each.load(i64(0), lanes), x, weight))
         one = tirx.const(1, channel.ty.dtype)
         channels = tirx.Ramp(channel, one, lanes) if lanes > 1 else channel
@@ -93,7 +90,7 @@ class _Depthwise:
         return code.keep(self.emit.cast(x, self.product.dtype))
 
     def _image(
-        self, code: Code, first: list[Expr], n: int, tap: tuple[int, ...], vector: Expr
+        self, code: Code, first: list[Expr], n: int, tap: tuple[int, ...], channel: Expr
     ) -> Expr:
         """What a tap of the ``n``-th place reads: 0 where that is padding."""
         image, *places = first
@@ -109,11 +106,10 @@ class _Depthwise:
                 inside = here if inside is None else tirx.And(inside, here)
             at.append(i)
         start = code.bind(image * self.steps[0])
-        source = code.bind(sum(i * step for i, step in zip([*at, vector], self.steps[1:])))
+        source = code.bind(sum(i * step for i, step in zip([*at, channel], self.steps[1:])))
         if inside is not None:
             source = code.bind(tirx.Select(inside, source, tirx.const(0, source.ty.dtype)))
-        at = code.bind(start + source) * self.lanes
-        x = self._loaded(code, self.x.array.load(at, self.lanes))
+        x = self._loaded(code, self.x.array.load(code.bind(start + source), self.lanes))
         if inside is None:
             return x
         zero = self.emit.const(0, self.product.dtype)

@@ -10,7 +10,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, delinearize
 from aivmc.backends.cuda.schedules.operands import Contraction, index_type
-from aivmc.backends.cuda.schedules.tile_shapes import Tile
+from aivmc.backends.cuda.schedules.tile_shapes import POSITION, Tile
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.types import DType, Shape
 
@@ -61,7 +61,7 @@ class Positions:
         """After a barrier: all of it, and dims, of what was read in this scope."""
         if not self._tile.is_crowded:
             return self.first
-        words = (code.keep(self._words.load(i64(self._at + n))) for n in range(4))
+        words = (code.keep(self._words.load(i64(self._at + n))) for n in range(POSITION))
         *numbers, zero = (code.bind(tirx.Cast("int64", word)) for word in words)
         self._kernel.again(code, zero)
         thread = code.bind(self.first.thread + tirx.Cast("int32", zero))

@@ -10,7 +10,7 @@ from aivmc.ir.dims import Dim, ceil_div, evaluate, symbols
 
 VECTOR = 4  # elements that a thread has side by side
 DEPTH = 8  # steps of k that are in a buffer, if they aren't taps of windows
-_POSITION = 4  # words that say where a tile is
+POSITION = 4  # words that say where a tile is
 _PADDING = 4  # elements after a row of A in shared memory, against bank conflicts
 _MOST_SHARED = 48 << 10  # bytes of a block
 _NOMINAL = 128  # where a dim is symbolic
@@ -88,7 +88,7 @@ class Tile:
         return max(self.total_at, self.size) if blocks == 1 else self.total_at + self.size
 
     def shared_bytes(self, blocks: Dim) -> int:
-        return 4 * (self.position_at(blocks) + _POSITION if self.is_crowded else self.total_at)
+        return 4 * (self.position_at(blocks) + POSITION if self.is_crowded else self.total_at)
 
     def row(self, thread: Expr, i: int) -> Expr:
         """Which row of the tile is the ``i``-th of the ``thread``-th thread down: vectors of
