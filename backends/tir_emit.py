@@ -156,6 +156,10 @@ class TirEmit:
         """A dim for index arithmetic of any width: in the other operand's, if it is known."""
         return dim if isinstance(dim, int) else self.dim(dim)
 
+    def narrow(self, dim: Dim) -> Expr | int:
+        """A dim for index arithmetic of 32 bits."""
+        return dim if isinstance(dim, int) else tirx.Cast("int32", self.dim(dim))
+
     def dim(self, dim: Dim) -> Expr:
         if dim not in self._dims:
             self._dims[dim] = i64(dim) if isinstance(dim, int) else self._bind(self._value(dim))

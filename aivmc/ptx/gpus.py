@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 OLDEST = "sm_52"
 
+NARROW = (1 << 31) - (1 << 16)
+"""Indices below it have 32 bits, with room for a step more."""
+
 # The version of the PTX ISA in which our text for each GPU is: the first that knows it ("PTX ISA
 # Release History" in NVIDIA's PTX ISA), but 6.0 at least, which has all instructions that we need.
 VERSIONS = {

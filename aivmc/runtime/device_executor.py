@@ -167,6 +167,8 @@ class DeviceExecutor:
         one by one, for a device that checks bounds."""
         self._free()
         values = self._requests.bind(inputs)
+        for launch in self._plan.launches:
+            launch.require_narrow(values)
         outputs = self._requests.outputs(values)
         plan = self._plan.plan
         sizes = plan.sizes(values)

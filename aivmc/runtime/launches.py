@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aivmc.ir import dims
+from aivmc.ir.binding import InputError
+from aivmc.ir.dims import Dim, evaluate
 from aivmc.kernel_file.errors import IntegrityError
+from aivmc.ptx.gpus import NARROW
 from aivmc.runtime.errors import NodeError
 from aivmc.runtime.plan import Plan
 
@@ -17,7 +22,7 @@ _SCRATCH_BYTES = 1 << 26  # of all threads of a launch, if more than one block's
 class Launch:
     """One step: a kernel, the numbers of its buffers and dims, how many threads and tasks a block
     has, and whether threads have scratch memory: then they go on to further tasks, so that fewer
-    do."""
+    do. ``narrow`` are how many elements indices of 32 bits must be enough for."""
 
     function: str
     buffers: tuple[int, ...]
@@ -25,6 +30,7 @@ class Launch:
     threads: int
     tasks_per_block: int
     has_scratch: bool
+    narrow: tuple[Dim, ...] = ()
 
     def blocks(self, tasks: int, scratch: int) -> int:
         """How many are launched for so many tasks; each thread that has scratch memory has
@@ -36,6 +42,15 @@ class Launch:
         if wanted > _MOST_BLOCKS:
             raise NodeError(f"{self.function} needs {wanted} blocks; a launch has {_MOST_BLOCKS}")
         return wanted
+
+    def require_narrow(self, values: Mapping[str, int]) -> None:
+        """``InputError`` where tensors are too large for its indices."""
+        most = max((evaluate(size, values) for size in self.narrow), default=0)
+        if most >= NARROW:
+            raise InputError(
+                f"inputs of these sizes need a tensor of {most} elements; {self.function} takes "
+                f"fewer than {NARROW} where dims are symbolic: compile for these shapes (--shape)"
+            )
 
 
 @dataclass(frozen=True)
@@ -71,4 +86,5 @@ def _launch(step: Any) -> Launch:
         int(step["threads"]),
         int(step["tasks_per_block"]),
         step["scratch"],
+        tuple(map(dims.parse, step["narrow"])),
     )

@@ -440,7 +440,8 @@ def store_results(kernel: Kernel, code: Code, index: Sequence[Expr], root: Value
 def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -> list[Expr]:
     """The index of the ``number``-th element of ``shape``, row-major, of ``number``'s dtype."""
     index: list[Expr] = []
-    rest, zero = number, tirx.const(0, number.ty.dtype)
+    dtype = number.ty.dtype
+    rest, zero = number, tirx.const(0, dtype)
     for axis in reversed(range(len(shape))):
         dim = shape[axis]
         if dim == 1:
@@ -449,7 +450,7 @@ def delinearize(code: Code, emit: TirEmit, number: Expr, shape: Sequence[Dim]) -
             index.append(rest)
             rest = zero
         else:
-            size = emit.size(dim)
+            size = emit.narrow(dim) if dtype == "int32" else emit.size(dim)
             index.append(code.bind(remainder(rest, size)))
             rest = code.bind(quotient(rest, size))
     return index[::-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aivmc.backends.artifact import Artifact, Generated, Packing, Progress
 from aivmc.backends.cpu.audit import AuditReport, audit_ir
@@ -94,11 +95,12 @@ def _check_parameters(op: Op, symbols: Sequence[str]) -> None:
         raise UnsupportedError(f"{inner} on {buffers} tensors at once, of at most {most - 3}")
 
 
-def _launch(step: Step) -> dict[str, int | bool]:
+def _launch(step: Step) -> dict[str, Any]:
     function = step.function
     assert isinstance(function, GpuFunction)
     return {
         "threads": function.threads,
         "tasks_per_block": function.tasks_per_block,
         "scratch": function.has_scratch,
+        "narrow": list(map(str, function.narrow)),
     }

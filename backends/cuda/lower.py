@@ -26,6 +26,7 @@ from aivmc.backends.cuda.targets import CudaTarget
 from aivmc.backends.steps import Function
 from aivmc.backends.tir_emit import i64
 from aivmc.ir.core import Op
+from aivmc.ir.dims import Dim, product
 
 # What fills in a function, and says what it needs if its tasks are done by blocks.
 _SCHEDULES: dict[str, Callable[[Kernel], Block | None]] = {
@@ -44,11 +45,13 @@ _ALIGNMENT = 16  # bytes; of all memory that functions are given, at least
 class GpuFunction(Function):
     """``threads`` of a block. With ``shared`` bytes of memory, a block does a task, and the
     function's parameters ``begin`` and ``end`` are the task and the thread. A thread has so
-    many ``registers`` at most; 0 if that doesn't matter."""
+    many ``registers`` at most; 0 if that doesn't matter. ``narrow`` are how many elements indices
+    of 32 bits must be enough for."""
 
     threads: int
     shared: int = 0
     registers: int = 0
+    narrow: tuple[Dim, ...] = ()
 
     @property
     def tasks_per_block(self) -> int:
@@ -74,7 +77,15 @@ def lower(
         prim = prim.without_attr("tirx.noalias")
     scratch = 0 if block.shared else kernel.scratch_bytes
     sizes = (block.threads, block.shared, block.registers)
-    return GpuFunction(name, kernel.tasks, scratch, prim, *sizes)
+    return GpuFunction(name, kernel.tasks, scratch, prim, *sizes, _narrow(op))
+
+
+def _narrow(op: Op) -> tuple[Dim, ...]:
+    """Where dims are symbolic, contractions have such indices in all tensors."""
+    if op.name != "kernel.contract":
+        return ()
+    sizes = (product(v.tensor.shape) for v in (*op.operands, *op.results))
+    return tuple(dict.fromkeys(size for size in sizes if not isinstance(size, int)))
 
 
 def _fill(kernel: Kernel, packed: bool) -> Block | None:

@@ -18,6 +18,7 @@ from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.cuda.schedules import contract
 from aivmc.backends.cuda.schedules.operands import index_type
 from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, TILES, Loads, Tile, tile_for
+from aivmc.ir.binding import InputError
 from aivmc.ir.builder import Builder
 from aivmc.ir.core import Module, Value
 from aivmc.ir.dims import symbol
@@ -25,7 +26,7 @@ from aivmc.ir.types import DType, TensorType
 from aivmc.ptx.parser import parse
 from aivmc.ptx.syntax import Symbol
 from aivmc.runtime.errors import NodeError
-from aivmc.runtime.launches import Launch
+from aivmc.runtime.launches import Launch, LaunchPlan
 from tests.backends.op_harness import Array, program
 from tests.backends.test_cuda import (
     NOT_PADDED,
@@ -156,6 +157,18 @@ def test_a_launch_has_no_more_blocks_than_a_gpu_takes() -> None:
     assert sorts.blocks(1000, scratch=64) == 8
     assert sorts.blocks(2**40, scratch=64) == 2**26 // (64 * 128)  # for 64 MiB of it
     assert sorts.blocks(1000, scratch=2**30) == 1
+
+
+def test_symbolic_shapes_have_no_larger_tensors_than_indices() -> None:
+    def launch(m: Any, n: int) -> Launch:
+        plan = build_artifact(constant_matmul((m, 16), values(16, n)), "cuda").plan
+        return LaunchPlan.from_json(plan).launches[0]
+
+    for columns, rows in ((2, 2**27), (32, 2**26)):  # the operand is the largest, the result is
+        launch(N, columns).require_narrow({"N": rows - 2**13})
+        with pytest.raises(InputError, match=r"2147483648 elements; k0_contract .*\(--shape\)"):
+            launch(N, columns).require_narrow({"N": rows})
+    launch(2**27, 2).require_narrow({})  # the indices have 64 bits
 
 
 # Few rows
@@ -357,13 +370,13 @@ def test_blocks_of_windows_by_groups() -> None:
 
 
 def test_large_tensors_have_indices_of_64_bits() -> None:
-    assert index_type(2**30) == index_type(N) == "int64" != index_type(2**30 - 1)
+    assert index_type(2**31) == "int64" != index_type(2**31 - 2**17) == index_type(N) == "int32"
 
     def chosen(x: tuple[int, ...], w: Array, **changes: Any) -> int:
         return counts(build_artifact(padded_after(x, w, **changes), "cuda"))["selp.b64"]
 
     w = values(8, 4, 3, 3)
-    assert chosen((1, 4, 2**14, 2**13), w) < chosen((1, 4, 2**14, 2**14), w)
+    assert chosen((1, 4, 2**14, 2**13), w) < chosen((1, 4, 2**15, 2**14), w)
     w = values(8, 16, 3, 3)  # the images have few elements, and their results too
     few, many = ((2**n, 16, 64, 64) for n in (8, 18))
     assert chosen(few, w, strides=(2, 2)) < chosen(many, w, strides=(2, 2))

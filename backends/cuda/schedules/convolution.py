@@ -15,7 +15,7 @@ from aivmc.backends.cpu.schedules.geometry import flattened, static
 from aivmc.backends.cuda.schedules.operands import INTEGER_BLOCK, Operands, index_type
 from aivmc.backends.cuda.schedules.product import Product
 from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Loads
-from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
+from aivmc.backends.tir_emit import Expr, quotient, remainder
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, product
 
@@ -72,7 +72,8 @@ class Convolution(Operands):
         self.row_type = "int32" if types == {"int32"} else "int64"
         # A thread has one window, in one image, or several rows.
         self.a_type = index_type(product(image[1:])) if self.by_windows else self.row_type
-        self.steps = [self.emit.size(product(image[axis:])) for axis in range(1, len(image))]
+        self.by_images = self.a_type != self.row_type
+        self.steps = [self.emit.narrow(product(image[axis:])) for axis in range(1, len(image))]
 
     @property
     def loads(self) -> Loads:
@@ -89,8 +90,8 @@ class Convolution(Operands):
             for place, stride, low in zip(places, attributes["strides"], attributes["low"])
         ]
         image, start = batch * self.steps[0], line * self.channels + self._offset(at)
-        if not self.by_windows or self.a_type == "int64":
-            image, start = i64(0), image + start
+        if not self.by_images:
+            image, start = tirx.const(0, self.a_type), image + start
         image, start = code.bind(image), code.bind(tirx.Cast(self.a_type, start))
         bits = self._inside(code, at) if self.is_padded else None
         if bits is not None and self.windows:
@@ -106,7 +107,8 @@ class Convolution(Operands):
         bits, taps = tirx.const(1, self.bits_type), 1
         image = self.tensors[0].type.shape
         for axis in reversed(range(len(at))):
-            size, dilation = self.emit.dim(image[1 + axis]), self.root.attributes["dilations"][axis]
+            size = self.emit.narrow(image[1 + axis])
+            dilation = self.root.attributes["dilations"][axis]
             found = none = tirx.const(0, self.bits_type)
             for i in range(self.window[axis]):
                 place = at[axis] + i * dilation

@@ -31,18 +31,13 @@ class Copies(ABC):
     def __init__(self, emit: TirEmit, contraction: Contraction, tile: Tile) -> None:
         self.emit, self.contraction, self.tile = emit, contraction, tile
         depth = contraction.depth
-        self.depth = emit.size(depth)
+        self._last = emit.narrow(depth - 1)  # step
         self._k_type = index_type(depth * contraction.product.group)
-        # Groups all take as many steps.
-        unit = contraction.block * tile.groups if tile.groups > 1 else tile.depth
-        self._is_whole = _divides(unit, depth)
+        self._is_whole = _divides(tile.depth, depth)
 
     def registers(self, code: Code) -> Array:
-        """For a vector; zeros."""
-        dtype = self.contraction.product.dtype
-        vector = code.array(self.lanes, dtype)
-        vector.store(code, i64(0), splat(self.emit.const(0, dtype), self.lanes))
-        return vector
+        """For a vector."""
+        return code.array(self.lanes, self.contraction.product.dtype)
 
     @abstractmethod
     def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
@@ -55,7 +50,7 @@ class Copies(ABC):
     def _clamped(self, code: Code, i: Expr, size: Dim, step: int, lanes: int = 1) -> Expr:
         if _divides(step, size):
             return i
-        return code.bind(tirx.min(i, self.emit.dim(size) - lanes))
+        return code.bind(tirx.min(i, self.emit.narrow(size) - lanes))
 
     def _narrow(self, code: Code, k: Expr) -> Expr:
         return code.bind(tirx.Cast(self._k_type, k))
@@ -66,7 +61,7 @@ class Copies(ABC):
         if not self._is_whole:
             x = code.keep(x)  # or TVM takes the step for one, and reads beyond the end
             nothing = self.emit.const(product.nothing[operand], product.dtype)
-            x = self.emit.select(tirx.LT(k, self.depth), x, nothing)
+            x = self.emit.select(k <= self._last, x, nothing)
         to.store(code, i64(0), splat(x, self.lanes))
 
 
@@ -105,9 +100,9 @@ class _Vectors(Copies):
         if self._is_whole:
             return k
         if lanes == 1:
-            return code.bind(tirx.min(k, self.depth - 1))
+            return code.bind(tirx.min(k, self._last))
         # In this form LLVM sees that it is aligned.
-        return code.bind(tirx.min(quotient(k, lanes), self.depth // lanes - 1)) * lanes
+        return code.bind(tirx.min(quotient(k, lanes), self._last // lanes)) * lanes
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
         for lane in range(self.lanes):
@@ -143,10 +138,9 @@ class _Windows(Copies):
         self._at = code.bind(part * tile.a_row + row)
 
     def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
-        own, depth = self._narrow(code, unit), self.tile.depth
-        at = own if self._is_whole else code.bind(tirx.min(own, self.depth // depth - 1))
-        x = self._convolution.first(code, self._starts[n], at)
-        self._keep(code, to, x, own * depth, 0)
+        own = self._narrow(code, unit)
+        x = self._convolution.first(code, self._starts[n], own)
+        self._keep(code, to, x, own * self.tile.depth, 0)
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:
         at = code.bind(buffer + self._at + n * self._parts * self.tile.a_row)
@@ -178,7 +172,7 @@ class _Columns(Copies):
     def load(self, code: Code, n: int, unit: Expr, to: Array) -> None:
         own = code.bind(self._narrow(code, unit) * self.tile.depth + self._steps[n])
         are_in = self._is_whole and (n + 1) * self._step <= self.tile.depth
-        at = own if are_in else code.bind(tirx.min(own, self.depth - 1))
+        at = own if are_in else code.bind(tirx.min(own, self._last))
         self._keep(code, to, self.contraction.b(code, self._start, at, self.lanes), own, 1)
 
     def store(self, code: Code, n: int, vector: Array, shared: Array, buffer: Expr) -> None:

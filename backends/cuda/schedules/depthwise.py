@@ -13,7 +13,7 @@ from aivmc.backends.cpu.schedules.geometry import epilogue_of, is_heavy, static,
 from aivmc.backends.cuda.schedules.operands import index_type
 from aivmc.backends.cuda.schedules.product import Product
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR
-from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
+from aivmc.backends.tir_emit import Expr, i64, splat
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
 
@@ -32,10 +32,11 @@ def lower_depthwise(kernel: Kernel, root: Op, own: Product, packed: bool) -> Non
     grid = (*outer, ceil_div(width, places), vectors)
     kernel.tasks = product(grid)
     depthwise = _Depthwise(kernel, root, own, packed, lanes)
-    tasks = kernel.emit.dim(product(grid[1:]))  # of an image
+    images = grid[0], product(grid[1:])  # and the tasks of one
 
     def task(code: Code, number: Expr) -> None:
-        image, place = (code.bind(f(number, tasks)) for f in (quotient, remainder))
+        number = code.bind(tirx.Cast(index_type(kernel.tasks), number))
+        image, place = delinearize(code, kernel.emit, number, images)
         place = code.bind(tirx.Cast(depthwise.at_type, place))
         *index, group, vector = image, *delinearize(code, kernel.emit, place, grid[1:])
         first = [*index, code.bind(group * places)]
@@ -59,7 +60,7 @@ class _Depthwise:
         images = (product(t.shape[1:]) for t in (self.x.type, root.result.tensor))
         self.at_type = "int32" if {*map(index_type, images)} == {"int32"} else "int64"
         image = self.x.type.shape
-        self.steps = [self.emit.size(product(image[i:])) for i in range(1, len(image) + 1)]
+        self.steps = [self.emit.narrow(product(image[i:])) for i in range(1, len(image) + 1)]
         features = self.w.type.shape[0]
         self.tap_step = ceil_div(features, VECTOR) * VECTOR if packed else 1
         self.channel_step = 1 if packed else len(self.taps)
@@ -101,7 +102,7 @@ class _Depthwise:
             step = tap[axis] * attributes["dilations"][axis] - low + n * stride * last
             i = code.bind(place * stride + step)
             if low or attributes["high"][axis]:
-                size = self.emit.dim(self.x.type.shape[1 + axis])
+                size = self.emit.narrow(self.x.type.shape[1 + axis])
                 here = tirx.And(i >= 0, i < size)
                 inside = here if inside is None else tirx.And(inside, here)
             at.append(i)

@@ -14,7 +14,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, delinearize
 from aivmc.backends.cuda.schedules.block import barrier
-from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of
+from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of, index_type
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
 from aivmc.ir.dims import ceil_div, product
@@ -60,7 +60,8 @@ def lower_few_rows(kernel: Kernel, contraction: Contraction, warps: Warps) -> No
     the task and ``end`` the thread."""
     grid = contraction.lines, ceil_div(contraction.columns, _COLUMNS)
     kernel.tasks = product(grid)
-    line, task = delinearize(kernel.code, kernel.emit, kernel.begin, grid)
+    begin = kernel.code.bind(tirx.Cast(index_type(kernel.tasks), kernel.begin))
+    line, task = delinearize(kernel.code, kernel.emit, begin, grid)
     _FewRows(kernel, contraction, warps, line, task).lower()
 
 

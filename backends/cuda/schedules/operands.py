@@ -14,9 +14,9 @@ from aivmc.backends.tir_emit import Expr, i64, lanes_of, tir_type
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
 from aivmc.ir.types import DType
+from aivmc.ptx.gpus import NARROW
 
 INTEGER_BLOCK = 512  # of k; any would do
-_MOST_NARROW = 1 << 30  # indices that have 32 bits, with room for a step more
 
 
 def has_schedule(root: Op) -> bool:
@@ -112,8 +112,8 @@ class Operands:
 
     def times(self, k: Expr, stride: Dim) -> Expr:
         """``k`` rows of B, of that ``stride``: in 64 bits, if all of them need that."""
-        is_small = isinstance(stride, int) and index_type(self.depth * stride) == "int32"
-        return k * (stride if is_small else self.emit.dim(stride))
+        is_wide = index_type(self.depth * stride) == "int64"
+        return k * (self.emit.dim(stride) if is_wide else self.emit.narrow(stride))
 
     def finish(self, code: Code, index: list[Expr], sums: Expr) -> None:
         """Store what becomes of ``sums``, results from ``index`` on along the last axis."""
@@ -153,7 +153,7 @@ class Matmul(Operands):
         ]
 
     def row(self, code: Code, line: Expr, row: Expr) -> Expr:
-        at = self.starts[0](code, line) + row * self.emit.dim(self.inner)
+        at = self.starts[0](code, line) + row * self.emit.narrow(self.inner)
         return code.bind(tirx.Cast(self.a_type, at))
 
     def column(self, code: Code, line: Expr, column: Expr) -> Expr:
@@ -164,7 +164,7 @@ class Matmul(Operands):
         at = start + k * self.group
         if self.is_aligned:
             return self.load(code, 0, at, lanes)
-        return self.load_bytes(code, at, self.emit.size(self.inner) - k * self.group)
+        return self.load_bytes(code, at, self.emit.narrow(self.inner) - k * self.group)
 
     def b(self, code: Code, start: Expr, k: Expr, lanes: int) -> Expr:
         return self.load(code, 1, start + self.times(k, self.stride * self.group), lanes)
@@ -174,8 +174,9 @@ class Matmul(Operands):
 
 
 def index_type(size: Dim) -> str:
-    """Of indices in so many elements."""
-    return "int32" if isinstance(size, int) and size < _MOST_NARROW else "int64"
+    """Of indices in so many elements. Where dims are symbolic, launches see to it that there are no
+    more than that."""
+    return "int32" if not isinstance(size, int) or size < NARROW else "int64"
 
 
 def _static(dim: Dim) -> int:

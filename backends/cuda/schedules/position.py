@@ -12,6 +12,7 @@ from aivmc.backends.cpu.code import Code, Kernel, delinearize
 from aivmc.backends.cuda.schedules.operands import Contraction, index_type
 from aivmc.backends.cuda.schedules.tile_shapes import POSITION, Tile
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
+from aivmc.ir.dims import product
 from aivmc.ir.types import DType, Shape
 
 _WARP_DOWN, _WARP_ALONG = 4, 8  # threads of a warp, where a tile has as many
@@ -46,7 +47,8 @@ class Positions:
         self._kernel, self._contraction, self._tile, self._at = kernel, contraction, tile, at
         self._words = kernel.scratch_as(DType.I32)
         code = kernel.code
-        numbers = delinearize(code, kernel.emit, kernel.begin, grid)
+        begin = code.bind(tirx.Cast(index_type(product(grid)), kernel.begin))
+        numbers = delinearize(code, kernel.emit, begin, grid)
         _, *divisors = [dim for dim in grid if dim != 1] or [1]
         if not all(isinstance(dim, int) for dim in divisors):
             # TVM would divide by symbolic dims wherever a number is used.
@@ -62,9 +64,9 @@ class Positions:
         if not self._tile.is_crowded:
             return self.first
         words = (code.keep(self._words.load(i64(self._at + n))) for n in range(POSITION))
-        *numbers, zero = (code.bind(tirx.Cast("int64", word)) for word in words)
+        *numbers, zero = (code.bind(word) for word in words)
         self._kernel.again(code, zero)
-        thread = code.bind(self.first.thread + tirx.Cast("int32", zero))
+        thread = code.bind(self.first.thread + zero)
         return self._position(code, numbers, thread)
 
     def _write(self, code: Code, words: Sequence[Expr]) -> None:
@@ -73,8 +75,8 @@ class Positions:
 
     def _position(self, code: Code, numbers: Sequence[Expr], thread: Expr) -> Position:
         contraction, tile, (line, down, along) = self._contraction, self._tile, numbers
-        row = code.bind(tirx.Cast(index_type(contraction.rows), down * tile.rows))
-        column = code.bind(tirx.Cast(index_type(contraction.columns), along * tile.columns))
+        row = code.bind(tirx.Cast(index_type(contraction.rows), down) * tile.rows)
+        column = code.bind(tirx.Cast(index_type(contraction.columns), along) * tile.columns)
         group = code.bind(quotient(thread, tile.members))
         member = code.bind(remainder(thread, tile.members))
         y, x = (code.bind(n) for n in _in_tile(tile, member))

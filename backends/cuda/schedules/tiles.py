@@ -10,7 +10,6 @@ of k each, and the blocks' sums are added in ascending order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import gcd
 
@@ -22,12 +21,13 @@ from aivmc.backends.cuda.schedules.copies import Copies, copies
 from aivmc.backends.cuda.schedules.operands import Contraction, blocks_of, index_type
 from aivmc.backends.cuda.schedules.position import Position, Positions
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR, Tile
+from aivmc.backends.cuda.schedules.waiting import Waiting
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder, splat
-from aivmc.ir.dims import ceil_div, product
+from aivmc.ir.dims import ceil_div, floor_div, product
 from aivmc.ir.types import Shape
 
-# Of a step, by the side of a thread's sums: in how many the next one is copied, for there are as
-# many registers for what is on its way.
+# Of a step, by the side of a thread's sums: in how many the next one is copied, for there are few
+# registers for what is on its way.
 _PARTS = {8: 1, 4: 2}
 
 Copy = tuple[Copies, int]  # a vector of an operand
@@ -43,22 +43,6 @@ def lower_tiles(kernel: Kernel, contraction: Contraction, tile: Tile) -> Block:
     tiles = _Tiles(kernel, contraction, tile, grid)
     tiles.lower()
     return Block(tile.threads, tile.shared_bytes(tiles.blocks), tile.registers)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A thread's vectors in an array: from ``first`` on, one every ``step`` elements."""
-
-    array: Array
-    first: Expr
-    step: int
-
-    def load(self, n: Expr | int, at: Expr | int = 0, lanes: int = VECTOR) -> Expr:
-        """A vector, or some lanes of it, from ``at`` on."""
-        return self.array.load(self.first + n * self.step + at, lanes)
-
-    def store(self, code: Code, n: int, x: Expr) -> None:
-        self.array.store(code, self.first + n * self.step, x)
 
 
 class _Tiles:
@@ -84,74 +68,79 @@ class _Tiles:
         self.is_heavy = contraction.epilogue.is_heavy
         self.width = VECTOR // 2 if tile.is_crowded and self.is_heavy else VECTOR
         registers = code.array(tile.side**2, self.product.dtype)
-        self.sums = Waiting(registers, i64(0), VECTOR)
+        self.sums = Waiting(registers, i64(0))
+        self.totals = code.array(tile.side**2, self.product.dtype)  # if they are in registers
         self.rounds = ceil_div(self.blocks, tile.groups)
-        self.units = ceil_div(contraction.depth, tile.depth)
+        self.last = floor_div(contraction.depth - 1, tile.depth)  # unit
         self.unit_type = index_type(contraction.depth)
 
     def lower(self) -> None:
         code = self.code
         if self.tile.groups > 1:
             self._lower_groups()
-        elif self.rounds == 1:
-            self._prepare(code, self._unit(code, 0))
+            return
+        self._prepare(code, self._unit(code, 0))
+        if self.blocks == 1:
             self._block(code, self._unit(code, 0))
-            self._finish(self.sums)
         else:
-            total = self._total(code, self.tile.side**2)
-            self._fill(code, total, -0.0)
-            self._prepare(code, self._unit(code, 0))
+            self._fill(code, self._total(code, self.thread), -0.0)
             # One block at least: the sum of nothing is +0.
-            count = code.bind(tirx.max(self.emit.dim(self.rounds), i64(1)))
-            code.loop(count, lambda scope, number: self._add_block(scope, number, total))
-            self._finish(total)
+            rounds = self._unit(code, self.emit.narrow(self.rounds))
+            count = code.bind(tirx.max(rounds, self._unit(code, 1)))
+            code.loop(count, self._add_block)
+        self._finish()
 
-    def _total(self, code: Code, size: int) -> Waiting:
-        """A thread's totals: in registers, or in shared memory."""
-        if not self.tile.is_crowded:
-            return Waiting(code.array(size, self.product.dtype), i64(0), VECTOR)
-        return self._in_shared(code, self.thread, self.tile.total_at)
+    def _total(self, code: Code, thread: Expr) -> Waiting:
+        """A thread's totals: in shared memory, or in registers."""
+        if self.tile.is_crowded:
+            return self._in_shared(code, thread, self.tile.total_at)
+        return Waiting(self.totals, i64(0))
 
     def _in_shared(self, code: Code, thread: Expr, start: int) -> Waiting:
-        first = code.bind(tirx.Cast("int64", thread * VECTOR + start))
-        return Waiting(self.shared, first, VECTOR * self.tile.threads)
+        first = code.bind(tirx.Cast("int64", thread + start))
+        threads = min(self.tile.threads, self.tile.size // VECTOR)  # that have any
+        return Waiting(self.shared, first, threads)
 
-    def _add_block(self, code: Code, number: Expr, total: Waiting) -> None:
+    def _add_block(self, code: Code, number: Expr) -> None:
         self._block(code, self._unit(code, number * (self.block // self.tile.depth)))
+        total = self._total(code, self.positions.again(code).thread)
         for n in range(self.vectors):
             total.store(code, n, self.emit.add(total.load(n), self.sums.load(n)))
 
     def _block(self, code: Code, first: Expr) -> None:
         """Sums of the block of k that starts with that unit; the buffers take turns with units."""
         self._fill(code, self.sums, 0.0)
-        end = self._unit(code, self.emit.size(self.units))
-        if self.tile.groups > 1:  # all take as many, even beyond the last one
-            end = code.bind(first + self.block // self.tile.depth)
+        count, grouped = self._count(code, first), self.tile.groups > 1
 
         def step(scope: Code, number: Expr) -> None:
-            unit = scope.bind(first + number)
-            following = scope.bind(unit + 1)
-            more = tirx.LT(following, end)
-            now, then = self._buffer(scope, unit), self._buffer(scope, following)
-            steps, parts = self.tile.depth, len(self.parts)
-            for n, part in enumerate(self.parts):
-                own = [(*copy, copy[0].registers(scope)) for copy in part]
-                scope.when(more, partial(self._load, vectors=own, unit=following))
-                self._multiply(scope, now, range(steps * n // parts, steps * (n + 1) // parts))
-                scope.when(more, partial(self._put, vectors=own, buffer=then))
+            own = partial(self._step, unit=scope.bind(first + number))
+            # Barriers are for all groups, though some have fewer units.
+            scope.when(number < count, own) if grouped else own(scope)
             barrier(scope)
 
-        code.loop(self._count(code, first), step)
+        code.loop(self._unit(code, self.block // self.tile.depth) if grouped else count, step)
+
+    def _step(self, code: Code, unit: Expr) -> None:
+        """Multiply a unit; meanwhile the next one is copied, or again the last one there is."""
+        following = code.bind(tirx.min(unit + 1, self._last(code)))
+        now, then = self._buffer(code, unit), self._buffer(code, code.bind(unit + 1))
+        steps, parts = self.tile.depth, len(self.parts)
+        for n, part in enumerate(self.parts):
+            own = [(*copy, copy[0].registers(code)) for copy in part]
+            self._load(code, own, following)
+            self._multiply(code, now, range(steps * n // parts, steps * (n + 1) // parts))
+            self._put(code, own, then)
 
     def _count(self, code: Code, first: Expr) -> Expr:
         """Of the units of the block that starts with the ``first`` one."""
-        whole = self._unit(code, self.block // self.tile.depth)
-        units = self._unit(code, self.emit.size(self.units))
-        if self.tile.groups > 1:
-            return whole
-        if self.rounds == 1:
-            return units
-        return code.bind(tirx.max(tirx.min(units - first, whole), self._unit(code, 0)))
+        if self.blocks == 1:
+            return code.bind(self._last(code) + 1)
+        left = tirx.min(self._last(code) - first, self.block // self.tile.depth - 1)
+        return code.bind(tirx.max(left, self._unit(code, -1)) + 1)
+
+    def _last(self, code: Code) -> Expr:
+        """The number of the last unit."""
+        return self._unit(code, self.emit.narrow(self.last))
 
     def _unit(self, code: Code, number: Expr | int) -> Expr:
         """The number of a unit, or how many."""
@@ -214,11 +203,12 @@ class _Tiles:
 
     # Results
 
-    def _finish(self, total: Waiting) -> None:
+    def _finish(self) -> None:
         """Store what becomes of the thread's results: of many at once, or by a loop that leaves
         registers free."""
         code, across = self.code, self.tile.side // VECTOR
         position = self.positions.again(code)
+        total = self.sums if self.blocks == 1 else self._total(code, position.thread)
         is_long = self.is_heavy or self.contraction.lanes % VECTOR
         if not (self.tile.is_crowded or is_long):
             for n in range(self.vectors):
@@ -233,13 +223,13 @@ class _Tiles:
 
         def one(scope: Code, number: Expr) -> None:
             own = self._next(scope, position)
-            n, at = quotient(number, i64(parts)), remainder(number, i64(parts)) * self.width
-            i, j = (scope.bind(f(n, i64(across))) for f in (quotient, remainder))
+            n, at = quotient(number, parts), remainder(number, parts) * self.width
+            i, j = (scope.bind(f(n, across)) for f in (quotient, remainder))
             row, column = self.tile.row(own.y, i), self.tile.column(own.x, j * VECTOR) + at
             sums = total.load(n, at, self.width)
             self._store(scope, own, scope.bind(row), scope.bind(column), sums)
 
-        code.loop(self.vectors * parts, one)
+        code.loop(tirx.const(self.vectors * parts, "int32"), one)
 
     def _next(self, code: Code, position: Position) -> Position:
         """Where the thread is, for further results: found again, if an epilogue needs all registers
@@ -251,10 +241,10 @@ class _Tiles:
 
     def _set_aside(self, code: Code, total: Waiting, position: Position) -> Waiting:
         """Totals in memory: where the buffers were, or the thread's own."""
-        aside = self._in_shared(code, position.thread, 0)
-        if not self.tile.is_crowded:
-            own = code.array(VECTOR * self.vectors, self.product.dtype)
-            aside = Waiting(own, i64(0), VECTOR)
+        if self.tile.is_crowded:
+            aside = self._in_shared(code, position.thread, 0)
+        else:
+            aside = Waiting(code.array(VECTOR * self.vectors, self.product.dtype), i64(0))
         for n in range(self.vectors):
             aside.store(code, n, total.load(n))
         return aside
@@ -268,7 +258,7 @@ class _Tiles:
         own.store(code, i64(0), sums)
         for n in range(0, self.width, lanes):
             at = code.bind(column + n)
-            rows, columns = (self.emit.dim(d) for d in (contraction.rows, contraction.columns))
+            rows, columns = (self.emit.narrow(d) for d in (contraction.rows, contraction.columns))
             inside = tirx.And(row < rows, at < columns)
             x = own.load(i64(n), lanes)
             write = partial(contraction.store, line=position.line, row=row, column=at, sums=x)
@@ -279,7 +269,7 @@ class _Tiles:
     def _lower_groups(self) -> None:
         """A block of k for each group of threads, and again, where there are more blocks."""
         code, tile = self.code, self.tile
-        total = self._total(code, VECTOR * tile.share)
+        total = self._total(code, self.thread)
         nothing = splat(self.emit.const(-0.0, self.product.dtype), VECTOR)
         for n in range(tile.share):
             _, there = self._own_vector(code, self.thread, n)
@@ -288,23 +278,25 @@ class _Tiles:
         def one(scope: Code, number: Expr) -> None:
             block = scope.bind(number * tile.groups + self.group)
             first = self._unit(scope, block * (self.block // tile.depth))
-            self._prepare(scope, first)
+            self._prepare(scope, scope.bind(tirx.min(first, self._last(scope))))
             self._block(scope, first)
             position = self.positions.again(scope)
             self._show_sums(scope, position)
+            total = self._total(scope, position.thread)
             for n in range(tile.share):
                 vector, there = self._own_vector(scope, position.thread, n)
                 add = partial(self._add_groups, total=total, number=number, n=n, vector=vector)
                 scope.when(there, add)
             barrier(scope)
 
-        code.loop(self.rounds, one)
+        code.loop(self._unit(code, self.rounds), one)
         position = self.positions.again(code)
         for n in range(tile.share):
             for at in range(0, VECTOR, self.width):
                 position = self._next(code, position)
                 vector, there = self._own_vector(code, position.thread, n)
-                own = {"place": vector * VECTOR + at, "sums": total.load(n, at, self.width)}
+                sums = self._total(code, position.thread).load(n, at, self.width)
+                own = {"place": vector * VECTOR + at, "sums": sums}
                 code.when(there, partial(self._store_own, position=position, **own))
 
     def _own_vector(self, code: Code, thread: Expr, n: int) -> tuple[Expr, Expr]:
@@ -330,7 +322,7 @@ class _Tiles:
 
     def _add_groups(self, code: Code, total: Waiting, number: Expr, n: int, vector: Expr) -> None:
         """Add what there is of a round's blocks to a vector of totals, in ascending order."""
-        tile, blocks = self.tile, self.emit.dim(self.blocks)
+        tile, blocks = self.tile, self._unit(code, self.emit.narrow(self.blocks))
 
         def add(scope: Code, group: int) -> None:
             sums = self.shared.load(scope.bind(vector * VECTOR + group * tile.size), VECTOR)
