@@ -460,6 +460,13 @@ def test_convolutions_of_bytes(
     assert_on_gpu(module, {"x": integers(DType.U8, *x)}, target=WORDS)
 
 
+@pytest.mark.parametrize("columns", [64, 63])  # results are stored by vectors, or by a loop
+def test_a_tile_of_products_of_bytes(columns: int) -> None:
+    with only(Tile(8, 8, 8)):
+        module = bytes_matmul((64, 64), integers(DType.I8, 64, columns))
+        assert_on_gpu(module, {"x": integers(DType.U8, 64, 64)}, target=WORDS)
+
+
 def test_a_sum_of_bytes_wraps() -> None:
     x, w = np.full((1, 70000), 255, np.uint8), np.full((70000, 4), 127, np.int8)
     w[:, 1], w[:, 2] = -128, 1
