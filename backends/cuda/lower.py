@@ -19,6 +19,7 @@ from aivmc.backends.cuda.schedules.block import THREADS, Block
 from aivmc.backends.cuda.schedules.concat import lower_concat
 from aivmc.backends.cuda.schedules.contract import lower_contract
 from aivmc.backends.cuda.schedules.map import lower_map
+from aivmc.backends.cuda.schedules.operands import has_schedule, padded
 from aivmc.backends.cuda.schedules.reduce import lower_reduce, lower_window
 from aivmc.backends.cuda.schedules.rows import lower_rows
 from aivmc.backends.cuda.schedules.single import lower_single
@@ -82,9 +83,12 @@ def lower(
 
 def _narrow(op: Op) -> tuple[Dim, ...]:
     """Where dims are symbolic, contractions have such indices in all tensors."""
-    if op.name != "kernel.contract":
+    if op.name != "kernel.contract" or not has_schedule(contraction(op)):
         return ()
-    sizes = (product(v.tensor.shape) for v in (*op.operands, *op.results))
+    root, shapes = contraction(op), [v.tensor.shape for v in (*op.operands, *op.results)]
+    if root.name == "det.conv":
+        shapes.append(padded(root))
+    sizes = map(product, shapes)
     return tuple(dict.fromkeys(size for size in sizes if not isinstance(size, int)))
 
 

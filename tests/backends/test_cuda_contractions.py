@@ -171,6 +171,13 @@ def test_symbolic_shapes_have_no_larger_tensors_than_indices() -> None:
     launch(2**27, 2).require_narrow({})  # the indices have 64 bits
 
 
+def test_windows_start_in_the_padding() -> None:
+    around: dict[str, Any] = {"low": (0, 512), "high": (0, 512)}
+    module = padded_after((1, 4, N, 1024), values(8, 4, 1, 2**9), **around)
+    plan = LaunchPlan.from_json(build_artifact(module, "cuda").plan)
+    assert "8192*N" in {str(size) for launch in plan.launches for size in launch.narrow}
+
+
 # Few rows
 
 

@@ -12,7 +12,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, delinearize
 from aivmc.backends.cpu.schedules.geometry import flattened, static
-from aivmc.backends.cuda.schedules.operands import INTEGER_BLOCK, Operands, index_type
+from aivmc.backends.cuda.schedules.operands import INTEGER_BLOCK, Operands, index_type, padded
 from aivmc.backends.cuda.schedules.product import Product
 from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Loads
 from aivmc.backends.tir_emit import Expr, quotient, remainder
@@ -68,10 +68,11 @@ class Convolution(Operands):
         self.a_lanes = 1
         if self.is_aligned and (self.taps == 1 or self.group > 1):
             self.a_lanes = self.words
-        types = {index_type(product(image)), index_type(self.rows)}
+        around = padded(root)
+        types = {index_type(product(around)), index_type(self.rows)}
         self.row_type = "int32" if types == {"int32"} else "int64"
         # A thread has one window, in one image, or several rows.
-        self.a_type = index_type(product(image[1:])) if self.by_windows else self.row_type
+        self.a_type = index_type(product(around[1:])) if self.by_windows else self.row_type
         self.by_images = self.a_type != self.row_type
         self.steps = [self.emit.narrow(product(image[axis:])) for axis in range(1, len(image))]
 

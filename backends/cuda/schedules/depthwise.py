@@ -10,7 +10,7 @@ from tvm import tirx
 
 from aivmc.backends.cpu.code import Code, Kernel, delinearize, store_results
 from aivmc.backends.cpu.schedules.geometry import epilogue_of, is_heavy, static, taps_of
-from aivmc.backends.cuda.schedules.operands import index_type
+from aivmc.backends.cuda.schedules.operands import index_type, padded
 from aivmc.backends.cuda.schedules.product import Product
 from aivmc.backends.cuda.schedules.tile_shapes import VECTOR
 from aivmc.backends.tir_emit import Expr, i64, splat
@@ -57,7 +57,7 @@ class _Depthwise:
         self.x, self.w = (kernel.tensors[v] for v in root.operands)
         self.lanes = lanes
         self.taps = taps_of(static(self.w.type.shape[2:]))
-        images = (product(t.shape[1:]) for t in (self.x.type, root.result.tensor))
+        images = (product(shape[1:]) for shape in (padded(root), root.result.tensor.shape))
         self.at_type = "int32" if {*map(index_type, images)} == {"int32"} else "int64"
         image = self.x.type.shape
         self.steps = [self.emit.narrow(product(image[i:])) for i in range(1, len(image) + 1)]

@@ -13,7 +13,7 @@ from aivmc.backends.cuda.schedules.tile_shapes import DEPTH, VECTOR, Loads
 from aivmc.backends.tir_emit import Expr, i64, lanes_of, tir_type
 from aivmc.ir.core import Op
 from aivmc.ir.dims import Dim, ceil_div, product
-from aivmc.ir.types import DType
+from aivmc.ir.types import DType, Shape
 from aivmc.ptx.gpus import NARROW
 
 INTEGER_BLOCK = 512  # of k; any would do
@@ -31,6 +31,13 @@ def has_schedule(root: Op) -> bool:
     static, taps = all(isinstance(d, int) for d in weights), product(weights[2:])
     one = attributes["block"] == weights[1]
     return static and (one or attributes["block"] * taps % DEPTH == 0)
+
+
+def padded(root: Op) -> Shape:
+    """The image of a convolution, channels last, with what is around it: windows start there."""
+    (batch, *places, channels), attributes = root.operands[0].tensor.shape, root.attributes
+    ends = zip(places, attributes["low"], attributes["high"])
+    return batch, *(place + low + high for place, low, high in ends), channels
 
 
 class Contraction(Protocol):
