@@ -14,6 +14,7 @@ import pytest
 
 from aivmc.backends.artifact import Artifact
 from aivmc.backends.build import build_artifact
+from aivmc.backends.cuda.occupancy import MULTIPROCESSORS, occupancy, resident_blocks
 from aivmc.backends.cuda.ptxas import Usage, find_ptxas, usages
 from aivmc.backends.cuda.schedules import contract
 from aivmc.backends.cuda.schedules.operands import index_type
@@ -544,6 +545,19 @@ def test_nothing_is_spilled(tile: Tile, machine: str) -> None:
         (usage,) = used(code, machine).values()
         assert usage.spills == 0
         assert tile.side == 8 or usage.registers * 1024 <= 1 << 16
+
+
+@pytest.mark.parametrize("machine", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("blocks", [1, 2, 8])
+@pytest.mark.parametrize("depth", range(4, 17))
+def test_half_of_the_threads_have_room_or_many_sums(depth: int, blocks: int, machine: str) -> None:
+    shapes = [(m, n) for m in (16, 60, 400, 3000) for n in (16, 60, 400, 3000)]
+    tiles = {tile_for(1, m, n, blocks, depth) for m, n in shapes}
+    assert {tile.side for tile in tiles} == {4, 8}
+    for tile in tiles:
+        sm = MULTIPROCESSORS[machine]
+        resident = resident_blocks(sm, tile.threads, tile.shared_bytes(blocks), tile.registers)
+        assert tile.side == 8 or occupancy(sm, tile.threads, resident) >= 0.5
 
 
 @pytest.mark.skipif(PTXAS is None, reason="ptxas is not installed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from aivmc.backends.cuda.occupancy import GPUS, MULTIPROCESSORS, occupancy, resident_blocks
 from aivmc.backends.cuda.schedules.block import ALL_REGISTERS, REGISTERS
 from aivmc.backends.tir_emit import Expr
 from aivmc.ir.dims import Dim, ceil_div, evaluate, symbols
@@ -14,7 +15,8 @@ POSITION = 4  # words that say where a tile is
 _PADDING = 4  # elements after a row of A in shared memory, against bank conflicts
 _MOST_SHARED = 48 << 10  # bytes of a block
 _NOMINAL = 128  # where a dim is symbolic
-_PROCESSORS = 108  # of a GPU that tiles are chosen for
+_GPU = GPUS["A100"]  # that tiles are chosen for
+_PROCESSOR = MULTIPROCESSORS[_GPU.architecture]
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,17 @@ class Tile:
         return self.side == VECTOR
 
     def position_at(self, blocks: Dim) -> int:
-        """Where in shared memory that is, of a contraction with so many blocks of k. The only one's
-        sums may take the place of the buffers."""
-        return max(self.total_at, self.size) if blocks == 1 else self.total_at + self.size
+        """Where in shared memory that is, of a contraction with so many blocks of k: after the
+        first row of A, where the buffers are not needed for sums."""
+        if blocks == 1:
+            return max(self.total_at, self.size)
+        return self.rows if self.groups == 1 else self.total_at + self.size
 
     def shared_bytes(self, blocks: Dim) -> int:
-        return 4 * (self.position_at(blocks) + POSITION if self.is_crowded else self.total_at)
+        if not self.is_crowded:
+            return 4 * self.total_at
+        totals = 0 if blocks == 1 else self.total_at + self.size
+        return 4 * max(totals, self.position_at(blocks) + POSITION)
 
     def row(self, thread: Expr, i: int) -> Expr:
         """Which row of the tile is the ``i``-th of the ``thread``-th thread down: vectors of
@@ -140,17 +147,22 @@ def tile_for(
     def cost(tile: Tile) -> tuple[float, int]:
         tasks = _nominal(lines * ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns))
         each = tile.side**2 * -(-count // tile.groups)
-        threads = max(-(-tasks // _PROCESSORS) * tile.threads, _BUSY[tile.side])
+        threads = max(-(-tasks // _GPU.multiprocessors) * tile.threads, _BUSY[tile.side])
         return each * threads / _RATE[tile.side], tasks * tile.size
 
     return min((c for c in candidates if _fits(c, blocks, loads)), key=cost)
 
 
 def _fits(tile: Tile, blocks: Dim, loads: Loads) -> bool:
-    if tile.threads * tile.registers > ALL_REGISTERS or tile.shared_bytes(blocks) > _MOST_SHARED:
+    shared = tile.shared_bytes(blocks)
+    if tile.threads * tile.registers > ALL_REGISTERS or shared > _MOST_SHARED:
         return False
+    if not tile.is_crowded:
+        return True
     a, b = (tile.depth * n // tile.members for n in (tile.rows, tile.columns))
-    return not tile.is_crowded or max(a * loads.a, b * loads.b) <= _MOST_LOADS
+    resident = resident_blocks(_PROCESSOR, tile.threads, shared, tile.registers)
+    half = occupancy(_PROCESSOR, tile.threads, resident) >= 0.5
+    return half and max(a * loads.a, b * loads.b) <= _MOST_LOADS
 
 
 def _nominal(dim: Dim) -> int:
