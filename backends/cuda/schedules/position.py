@@ -12,7 +12,6 @@ from aivmc.backends.cpu.code import Code, Kernel, delinearize
 from aivmc.backends.cuda.schedules.operands import Contraction, index_type
 from aivmc.backends.cuda.schedules.tile_shapes import POSITION, Tile
 from aivmc.backends.tir_emit import Expr, i64, quotient, remainder
-from aivmc.ir.dims import product
 from aivmc.ir.types import DType, Shape
 
 _WARP_DOWN, _WARP_ALONG = 4, 8  # threads of a warp, where a tile has as many
@@ -47,7 +46,7 @@ class Positions:
         self._kernel, self._contraction, self._tile, self._at = kernel, contraction, tile, at
         self._words = kernel.scratch_as(DType.I32)
         code = kernel.code
-        begin = code.bind(tirx.Cast(index_type(product(grid)), kernel.begin))
+        begin = code.bind(tirx.Cast(index_type(kernel.tasks), kernel.begin))
         numbers = delinearize(code, kernel.emit, begin, grid)
         _, *divisors = [dim for dim in grid if dim != 1] or [1]
         if not all(isinstance(dim, int) for dim in divisors):
